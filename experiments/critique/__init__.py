@@ -1,0 +1,15 @@
+"""Swamy, Choudhury, Bagnell, Wu 2021: A Critique of Strictly Batch Imitation Learning."""
+
+from experiments.harness.catalogue import Source
+
+SOURCE = Source(
+    title="A Critique of Strictly Batch Imitation Learning",
+    authors="Swamy et al.",
+    year=2021,
+    planned={
+        "edm.benchmarks": (
+            "Section 1, on Jarrett et al. 2020",
+            "Energy-based distribution matching out-performs behavioural cloning on CartPole, Acrobot and LunarLander.",
+        ),
+    },
+)

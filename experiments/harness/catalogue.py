@@ -1,0 +1,98 @@
+"""What there is: sources, experiments, their configurations and their claims, found in the folders themselves."""
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.harness.claim import SCALES, Claim
+from experiments.harness.schema import BadInput, checked
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+SOURCES = ("critique", "gap", "lecture", "csil")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document under test and those of its claims that no experiment decides yet (id -> location, statement)."""
+
+    title: str
+    authors: str
+    year: int | None
+    planned: dict[str, tuple[str, str]]
+
+    @property
+    def citation(self) -> str:
+        """As the ledger cites it: authors and, where the document has one, the year."""
+        return f"{self.authors} {self.year}" if self.year else self.authors
+
+
+def source(name: str) -> Source:
+    """The document behind a source folder."""
+    return importlib.import_module(f"experiments.{name}").SOURCE
+
+
+@cache
+def experiments() -> list[str]:
+    """Names of all experiments, `<source>/<name>`, in the order of the sources."""
+    found = [path.relative_to(CONFIGS / "experiment").with_suffix("").as_posix() for path in
+             (CONFIGS / "experiment").glob("*/*.yaml")]
+    return sorted(found, key=lambda name: (SOURCES.index(name.split("/")[0]), name))
+
+
+def module(experiment: str) -> ModuleType:
+    """The experiment's module: CLAIMS, Config, run, figure.
+
+    Raises:
+        BadInput: there is no such experiment.
+    """
+    if experiment not in experiments():
+        raise BadInput(f"experiment={experiment}: unknown; allowed: {', '.join(experiments())}")
+    return importlib.import_module("experiments." + experiment.replace("/", "."))
+
+
+def claims(experiment: str) -> list[Claim]:
+    """The claims that an experiment decides."""
+    return module(experiment).CLAIMS
+
+
+def paper_values(experiment: str) -> DictConfig:
+    """What the paper used: the experiment's own configuration file."""
+    return OmegaConf.load(CONFIGS / "experiment" / f"{experiment}.yaml")  # type: ignore[return-value]
+
+
+def overlay(experiment: str, scale: str) -> DictConfig:
+    """What a scale shrinks, empty where it shrinks nothing.
+
+    Raises:
+        BadInput: there is no such scale.
+    """
+    if scale not in SCALES:
+        raise BadInput(f"scale={scale}: unknown; allowed: {', '.join(SCALES)}")
+    path = CONFIGS / "overlay" / scale / f"{experiment}.yaml"
+    return OmegaConf.load(path) if path.exists() else OmegaConf.create()  # type: ignore[return-value]
+
+
+def canonical(experiment: str, scale: str) -> Any:
+    """The checked configuration of an experiment at a scale, nothing overridden."""
+    values = OmegaConf.merge(paper_values(experiment), overlay(experiment, scale))
+    return checked(module(experiment).Config, values)  # type: ignore[arg-type]
+
+
+def departures(experiment: str, scale: str) -> dict[str, dict[str, Any]]:
+    """Where a scale departs from the paper: key -> {"paper": value, scale: value}."""
+    paper, changed = paper_values(experiment), overlay(experiment, scale)
+    return {
+        str(key): {"paper": _plain(paper[key]), scale: _plain(changed[key])}
+        for key in changed
+        if paper[key] != changed[key]
+    }
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

@@ -1,0 +1,102 @@
+"""What a claim is, and the verdicts that a measured frame can give it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+REPRODUCED, CORRECTED, REFUTED = "reproduced", "corrected", "refuted"
+INCONCLUSIVE, NOT_RUN = "inconclusive", "not run"
+VERDICTS = (REPRODUCED, CORRECTED, REFUTED, INCONCLUSIVE, NOT_RUN)
+SCALES = ("smoke", "laptop", "paper")
+
+
+class Verdict(NamedTuple):
+    """A decision: the verdict, the measured value with its interval, and one sentence."""
+
+    verdict: str
+    measured: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    def as_corrected(self, note: str) -> "Verdict":
+        """The same measurement where the printed sentence needs the correction that `note` states.
+
+        Only a check that held can be a correction; any other verdict stays, with its own note.
+        """
+        return self._replace(verdict=CORRECTED, note=note) if self.verdict == REPRODUCED else self
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of a paper and the rule that decides it, fixed before the run.
+
+    Args:
+        id: stable name, `<source>.<name>`.
+        source: the document, as people cite it.
+        location: where it stands there.
+        statement: the claim in one sentence.
+        decide: from the frame of `metrics.csv` to a verdict; reads nothing else.
+        printed: the number or formula that the document prints, if any.
+        smallest_scale: the smallest scale that can decide it; `smoke` for exact claims.
+    """
+
+    id: str
+    source: str
+    location: str
+    statement: str
+    decide: Callable[[pd.DataFrame], Verdict]
+    printed: float | str | None = None
+    smallest_scale: str = "smoke"
+
+    def verdict(self, frame: pd.DataFrame, scale: str) -> Verdict:
+        """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for this claim."""
+        decision = self.decide(frame)
+        if SCALES.index(scale) < SCALES.index(self.smallest_scale):
+            return decision._replace(verdict=INCONCLUSIVE, note=f"The {scale} scale is too small to decide this.")
+        return decision
+
+
+def equals(measured: float, expected: float, tolerance: float, note: str = "") -> Verdict:
+    """Exact claims: reproduced if |measured - expected| <= tolerance, else refuted (NaN refutes)."""
+    verdict = REPRODUCED if abs(measured - expected) <= tolerance else REFUTED
+    return Verdict(verdict, measured, measured, measured, note)
+
+
+def holds(condition: bool, measured: float, note: str = "") -> Verdict:
+    """Exact claims that are no single number: reproduced if the condition holds, else refuted."""
+    return Verdict(REPRODUCED if condition else REFUTED, measured, measured, measured, note)
+
+
+def equivalent(interval: tuple[float, float, float], expected: float, margin: float, note: str = "") -> Verdict:
+    """Statistical "is": the whole interval lies within `margin` of `expected`.
+
+    Args:
+        interval: estimate, low, high, as the functions of `stats` return it.
+
+    Returns:
+        reproduced if the interval is inside, refuted if it is outside on one side, else inconclusive.
+    """
+    estimate, low, high = interval
+    if abs(low - expected) <= margin and abs(high - expected) <= margin:
+        return Verdict(REPRODUCED, estimate, low, high, note)
+    outside = low > expected + margin or high < expected - margin
+    return Verdict(REFUTED if outside else INCONCLUSIVE, estimate, low, high, note)
+
+
+def below(interval: tuple[float, float, float], limit: float, note: str = "") -> Verdict:
+    """Statistical "is less than": reproduced if the whole interval is below `limit`, refuted if above."""
+    estimate, low, high = interval
+    if high < limit:
+        return Verdict(REPRODUCED, estimate, low, high, note)
+    return Verdict(REFUTED if low > limit else INCONCLUSIVE, estimate, low, high, note)
+
+
+def above(interval: tuple[float, float, float], limit: float, note: str = "") -> Verdict:
+    """Statistical "is more than": reproduced if the whole interval is above `limit`, refuted if below."""
+    estimate, low, high = interval
+    if low > limit:
+        return Verdict(REPRODUCED, estimate, low, high, note)
+    return Verdict(REFUTED if high < limit else INCONCLUSIVE, estimate, low, high, note)

@@ -1,0 +1,104 @@
+"""The ledger: one entry per claim of the four documents, decided from what lies in the results folder."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.harness import catalogue, result
+from experiments.harness.claim import NOT_RUN, Claim, Verdict
+from experiments.harness.result import Result
+
+COLUMNS = "id source location statement printed measured low high verdict scale experiment note".split()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with its verdict, and the folder of the document it belongs to."""
+
+    folder: str
+    id: str
+    source: str
+    location: str
+    statement: str
+    printed: float | str | None
+    verdict: Verdict
+    scale: str = ""
+    experiment: str = ""
+
+    def row(self) -> dict[str, str]:
+        """The entry as a row of claims.csv."""
+        decided = {key: number(getattr(self.verdict, key)) for key in ("measured", "low", "high")}
+        texts = {key: getattr(self, key) for key in ("id", "source", "location", "statement", "scale", "experiment")}
+        return {
+            **texts,
+            **decided,
+            "printed": number(self.printed),
+            "verdict": self.verdict.verdict,
+            "note": self.verdict.note,
+        }
+
+
+def number(value: float | str | None) -> str:
+    """A number as the ledger and the report show it: six significant digits, nothing for None or NaN.
+
+    Six digits are the same on every processor; the last bits of a float are not.
+    """
+    if isinstance(value, str):
+        return value
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def load(results: Path) -> dict[str, Result]:
+    """The result that decides each experiment's claims: the largest complete scale."""
+    found = {name: result.largest(results, name) for name in catalogue.experiments()}
+    return {name: measured for name, measured in found.items() if measured is not None}
+
+
+def entries(measured: dict[str, Result]) -> list[Entry]:
+    """All claims by document: the decided ones in the order of their experiments, then the planned ones."""
+    found = []
+    for folder in catalogue.SOURCES:
+        document = catalogue.source(folder)
+        for name in catalogue.experiments():
+            if name.startswith(folder + "/"):
+                found += [_entry(folder, claim, name, measured.get(name)) for claim in catalogue.claims(name)]
+        for id, (location, statement) in document.planned.items():
+            unmeasured = Verdict(NOT_RUN, note="No experiment decides this yet.")
+            found.append(Entry(folder, id, document.citation, location, statement, None, unmeasured))
+    return found
+
+
+def _entry(folder: str, claim: Claim, experiment: str, measured: Result | None) -> Entry:
+    if measured is None:
+        return _stated(folder, claim, Verdict(NOT_RUN, note="No complete result at any scale."), "", experiment)
+    verdict = claim.verdict(measured.frame, measured.scale)
+    if measured.is_stale:
+        verdict = verdict._replace(note=f"{verdict.note} The code changed since this was measured.".strip())
+    return _stated(folder, claim, verdict, measured.scale, experiment)
+
+
+def of_run(experiment: str, scale: str, frame: pd.DataFrame) -> list[Entry]:
+    """The verdicts on any run's frame: for one that is not canonical they are shown, never written to the ledger."""
+    folder = experiment.split("/")[0]
+    return [
+        _stated(folder, claim, claim.verdict(frame, scale), scale, experiment) for claim in catalogue.claims(experiment)
+    ]
+
+
+def _stated(folder: str, claim: Claim, verdict: Verdict, scale: str, experiment: str) -> Entry:
+    return Entry(
+        folder, claim.id, claim.source, claim.location, claim.statement, claim.printed, verdict, scale, experiment
+    )
+
+
+def as_csv(rows: list[Entry]) -> str:
+    """The text of claims.csv."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(entry.row() for entry in rows)
+    return text.getvalue()

@@ -1,0 +1,174 @@
+"""The record of a run: where it lies, whether it is current, and how it is written and read."""
+
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.harness import catalogue
+from experiments.harness.files import dumps, sha256, write_whole
+from experiments.harness.source import source_hash
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run that was asked for: its checked configuration and the folder that this decides."""
+
+    experiment: str
+    scale: str
+    config: Any
+    results: Path
+    device: str
+    force: bool
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Keys in which the configuration differs from the canonical one of this scale."""
+        canonical = asdict(catalogue.canonical(self.experiment, self.scale))
+        return {key: value for key, value in asdict(self.config).items() if value != canonical[key]}
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether this is a part of the canonical run: fewer items on axes that the experiment may be split along."""
+        canonical = catalogue.canonical(self.experiment, self.scale)
+        axes = getattr(catalogue.module(self.experiment), "SHARD_AXES", ())
+        return bool(self.changed) and all(
+            key in axes and set(value) < set(getattr(canonical, key)) for key, value in self.changed.items()
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes: a function of the configuration alone, never of the clock."""
+        if not self.changed:
+            return self.results / self.experiment / self.scale
+        label = ",".join(f"{key}={_label(value)}" for key, value in self.changed.items())
+        if self.is_shard:
+            return self.results / self.experiment / self.scale / "shards" / label
+        return catalogue.ROOT / "outputs" / self.experiment / self.scale / _short(label)
+
+    @property
+    def is_canonical(self) -> bool:
+        """Whether the run belongs into the results and so into the ledger."""
+        return not self.changed or self.is_shard
+
+    def hashes(self) -> dict[str, Any]:
+        """What decides whether a record is current: configuration, source code and input files."""
+        inputs = getattr(catalogue.module(self.experiment), "inputs", lambda config: [])(self.config)
+        return {
+            "configuration_hash": sha256(dumps(asdict(self.config))),
+            "source_hash": source_hash(self.experiment),
+            "input_hashes": {Path(path).name: sha256(Path(path).read_bytes()) for path in inputs},
+        }
+
+    def is_current(self) -> bool:
+        """Whether this very run was measured in this checkout and lies there whole."""
+        mark = self.folder / ".measured"
+        record = read_record(self.folder)
+        return (
+            record is not None
+            and mark.exists()
+            and mark.read_text() == record["metrics_hash"]
+            and all(record[key] == value for key, value in self.hashes().items())
+        )
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, list):
+        consecutive = len(value) > 2 and value == list(range(value[0], value[0] + len(value)))
+        return f"{value[0]}-{value[-1]}" if consecutive else "+".join(map(str, value))
+    return str(value)
+
+
+def _short(label: str) -> str:
+    safe = "".join(c if c.isalnum() or c in "=,.+-" else "_" for c in label)
+    return safe if safe == label and len(label) <= 80 else f"{safe[:60]}-{sha256(label)[:10]}"
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The run.json of a folder whose metrics.csv is the one it was written for; None if there is no such pair."""
+    try:
+        record = json.loads((folder / "run.json").read_text())
+        intact = sha256((folder / "metrics.csv").read_bytes()) == record["metrics_hash"]
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
+        return None
+    return record if intact else None
+
+
+def read_frame(path: Path | io.BytesIO) -> pd.DataFrame:
+    """A metrics.csv as it was measured: floats exact, strings never turned into missing values."""
+    return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+
+
+def frame_bytes(frame: pd.DataFrame) -> bytes:
+    """The bytes of metrics.csv for a frame: the same frame gives the same bytes on every system."""
+    text = io.StringIO()
+    frame.to_csv(text, index=False, lineterminator="\n", na_rep="nan")
+    return text.getvalue().encode()
+
+
+def write(plan: Plan, content: bytes, figures: dict[str, bytes], measured: dict[str, Any]) -> None:
+    """Write metrics.csv (its bytes), the figures, then run.json, which makes them a record, then the mark of this checkout."""
+    write_whole(plan.folder / "metrics.csv", content)
+    for name, picture in figures.items():
+        write_whole(plan.folder / name, picture)
+    record = {
+        "experiment": plan.experiment,
+        "scale": plan.scale,
+        "configuration": asdict(plan.config),
+        "departures": catalogue.departures(plan.experiment, plan.scale),
+        **plan.hashes(),
+        "metrics_hash": sha256(content),
+        **environment(plan.device),
+        **measured,
+    }
+    write_whole(plan.folder / "run.json", dumps(record))
+    write_whole(plan.folder / ".measured", record["metrics_hash"])
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What the numbers were measured with: code, versions, processor, threads and command."""
+    import torch
+
+    packages = ("torch", "numpy", "scipy", "pandas", "matplotlib", "gymnasium", "hydra-core", "omegaconf")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--", ".", ":!results")),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+@cache
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=catalogue.ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def command(plan: Plan) -> str:
+    """The command that repeats this run."""
+    device = [] if plan.device == "cpu" else [f"device={plan.device}"]
+    changes = [f"'{key}={value}'".replace(" ", "") for key, value in plan.changed.items()]
+    arguments = [f"experiment={plan.experiment}", f"scale={plan.scale}", *device, *changes]
+    return " ".join([Path(sys.executable).name.rstrip("0123456789."), "-m", "experiments", *arguments])

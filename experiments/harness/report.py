@@ -1,0 +1,109 @@
+"""Redraw and decide everything from the committed CSVs: figures, claims.csv, the scoreboard and the page.
+
+    python -m experiments.harness.report            write what the CSVs give (`make figures`)
+    python -m experiments.harness.report --check    fail if a committed file is not what the CSVs give
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from experiments.harness import catalogue, ledger
+from experiments.harness.files import write_whole
+from experiments.harness.page import page
+from experiments.harness.result import Result
+from experiments.harness.scoreboard import scoreboard
+from experiments.harness.style import rendered
+
+RESULTS = catalogue.ROOT / "results"
+
+
+def figures(measured: dict[str, Result]) -> dict[Path, bytes]:
+    """Every experiment's pictures, drawn from its frame: path in the results folder -> content."""
+    return {
+        Path(name) / result.scale / picture: content
+        for name, result in measured.items()
+        for picture, content in rendered(catalogue.module(name).figure(result.frame)).items()
+    }
+
+
+def summaries(results: Path, measured: dict[str, Result]) -> tuple[dict[Path, str], list[ledger.Entry]]:
+    """claims.csv, README.md and index.html as the records in `results` give them, and the entries behind them."""
+    rows = ledger.entries(measured)
+    texts = {
+        Path("claims.csv"): ledger.as_csv(rows),
+        Path("README.md"): scoreboard(rows, measured),
+        Path("index.html"): page(rows, measured),
+    }
+    return texts, rows
+
+
+def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
+    """Bring the ledger, the scoreboard and the page up to date, on wish the figures too; returns the entries."""
+    measured = ledger.load(results)
+    missing = {
+        name: result for name, result in measured.items() if redraw or not (result.folder / "figure.png").exists()
+    }
+    for path, content in figures(missing).items():
+        write_whole(results / path, content)
+    texts, rows = summaries(results, measured)
+    for path, text in texts.items():
+        write_whole(results / path, text)
+    return rows
+
+
+def differences(results: Path) -> list[str]:
+    """Files in `results` that are not what the CSVs there give."""
+    measured = ledger.load(results)
+    expected = {path: text.encode() for path, text in summaries(results, measured)[0].items()} | figures(measured)
+    return [str(path) for path, content in expected.items() if not _same(results / path, content)]
+
+
+def _same(committed: Path, content: bytes) -> bool:
+    if not committed.exists():
+        return False
+    if committed.read_bytes() == content:
+        return True
+    # Another processor may round the last bit of a coordinate differently: that is the same picture.
+    if committed.suffix == ".svg":
+        return _same_numbers(committed.read_text(), content.decode())
+    return committed.suffix == ".png" and _same_picture(committed, content)
+
+
+def _same_numbers(left: str, right: str, tolerance: float = 0.01) -> bool:
+    number = re.compile(r"-?\d+\.\d+")
+    if number.sub("#", left) != number.sub("#", right):
+        return False
+    pairs = zip(number.findall(left), number.findall(right), strict=True)
+    return all(abs(float(a) - float(b)) <= tolerance for a, b in pairs)
+
+
+def _same_picture(committed: Path, content: bytes) -> bool:
+    from matplotlib.testing.compare import compare_images
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, picture in (("committed.png", committed.read_bytes()), ("drawn.png", content)):
+            Path(folder, name).write_bytes(picture)
+        return compare_images(f"{folder}/committed.png", f"{folder}/drawn.png", tol=0.5) is None
+
+
+def main() -> int:
+    """Entry point of `make figures` and of the check in `make test`."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if not options.check:
+        rows = write(options.results, redraw=True)
+        print(f"{len(rows)} claims; page: {options.results / 'index.html'}")
+        return 0
+    wrong = differences(options.results)
+    for path in wrong:
+        print(f"{options.results / path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

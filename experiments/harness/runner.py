@@ -1,0 +1,124 @@
+"""From a composed configuration to a plan, and from a plan to a record."""
+
+import importlib
+import json
+import re
+import resource
+import time
+import traceback
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.harness import catalogue, record
+from experiments.harness.files import remove_leftovers, sha256, write_whole
+from experiments.harness.record import Plan
+from experiments.harness.schema import BadInput, checked
+
+RUN_KEYS = ("scale", "force", "device", "results")
+
+
+def plan(settings: DictConfig, experiment: str) -> Plan:
+    """Check everything that was asked for.
+
+    Raises:
+        BadInput: a value that the experiment's schema or the runner does not allow.
+    """
+    values = OmegaConf.create({key: settings[key] for key in settings if key not in RUN_KEYS})
+    module = catalogue.module(experiment)
+    if not isinstance(settings.force, bool):
+        raise BadInput(f"force={settings.force}: must be true or false")
+    return Plan(
+        experiment=experiment,
+        scale=settings.scale,
+        config=checked(module.Config, values),
+        results=catalogue.ROOT / str(settings.results),
+        device=_device(str(settings.device)),
+        force=settings.force,
+    )
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise BadInput(f"device={name}: allowed are cpu, cuda and cuda:<number>")
+    if name != "cpu" and not importlib.import_module("torch").cuda.is_available():
+        raise BadInput(f"device={name}: this machine has no CUDA device; allowed is cpu")
+    return name
+
+
+def execute(planned: Plan) -> None:
+    """Run a plan unless its record is current; what came of it stands in the folder's .status.json.
+
+    Raises:
+        BadInput: the folder cannot be written, or another process is writing it.
+    """
+    try:
+        planned.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(planned.folder / ".lock", timeout=0):
+            remove_leftovers(planned.folder)
+            if planned.force or not planned.is_current():
+                _status(planned.folder, outcome="running")
+                _measure(planned)
+    except Timeout:
+        raise BadInput(f"{shown(planned.folder)}: another process is writing here; wait for it or end it") from None
+    except OSError as error:
+        raise BadInput(f"{shown(planned.folder)}: cannot be written: {error.strerror or error}") from None
+    except Exception as error:
+        write_whole(planned.folder / "error.log", traceback.format_exc())
+        _status(planned.folder, outcome="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+
+
+def _measure(planned: Plan) -> None:
+    import torch
+
+    from experiments.harness.context import Context
+    from experiments.harness.style import rendered
+
+    torch.set_num_threads(1)
+    module = catalogue.module(planned.experiment)
+    context = Context(planned.folder, sha256(json.dumps(planned.hashes(), sort_keys=True)), planned.device)
+    _reset_peak_memory()
+    started = time.perf_counter()
+    frame = module.run(planned.config, context)
+    measured = {
+        "wall_seconds": round(time.perf_counter() - started, 2),
+        "peak_memory_mb": round(_peak_memory_mb()),
+        "seeds": getattr(planned.config, "seeds", []),
+        "command": record.command(planned),
+    }
+    content = record.frame_bytes(frame)
+    # Drawn from the bytes that are written, as every later redrawing is; a shard is no whole picture.
+    figures = {} if planned.is_shard else rendered(module.figure(record.read_frame(BytesIO(content))))
+    record.write(planned, content, figures, measured)
+    (planned.folder / "error.log").unlink(missing_ok=True)
+    context.finish()
+    _status(planned.folder, outcome="ran", seconds=measured["wall_seconds"])
+
+
+def _status(folder: Path, **status: Any) -> None:
+    write_whole(folder / ".status.json", json.dumps(status))
+
+
+def shown(path: Path) -> str:
+    """A path as people read it: relative to the project where it lies in it."""
+    return str(path.relative_to(catalogue.ROOT)) if path.is_relative_to(catalogue.ROOT) else str(path)
+
+
+def _reset_peak_memory() -> None:
+    """A worker runs several experiments: on Linux the peak can be set back to what is in use now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_memory_mb() -> float:
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

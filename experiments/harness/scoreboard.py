@@ -1,0 +1,48 @@
+"""results/README.md: the scoreboard as people read it on a code host."""
+
+from collections import Counter
+
+from experiments.harness import catalogue
+from experiments.harness.claim import VERDICTS
+from experiments.harness.ledger import Entry, number
+from experiments.harness.result import Result
+
+_HEADER = """# Scoreboard
+
+Made by `make figures` from the committed `metrics.csv` files; do not edit. The same with figures, intervals and
+commands: `index.html`. The same as data: `claims.csv`.
+"""
+
+
+def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
+    """The Markdown text: counts, then one table per document."""
+    parts = [_HEADER, _counts(rows)]
+    for folder in catalogue.SOURCES:
+        document = catalogue.source(folder)
+        parts.append(f"## {document.title} ({document.citation})\n")
+        parts.append("| claim | statement | printed | measured | interval | verdict | figure | time |\n" + "|---" * 8 + "|")
+        parts.append("\n".join(_row(entry, measured) for entry in rows if entry.folder == folder) + "\n")
+    return "\n".join(parts)
+
+
+def _counts(rows: list[Entry]) -> str:
+    counted = Counter(entry.verdict.verdict for entry in rows)
+    return ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS) + f"; {len(rows)} claims.\n"
+
+
+def _row(entry: Entry, measured: dict[str, Result]) -> str:
+    verdict, result = entry.verdict, measured.get(entry.experiment)
+    interval = f"{number(verdict.low)} to {number(verdict.high)}" if number(verdict.low) else ""
+    figure = f"[{entry.scale}]({entry.experiment}/{entry.scale}/figure.png)" if result else ""
+    time = f"{result.record['wall_seconds']:.1f} s" if result else ""
+    cells = (
+        f"`{entry.id}`",
+        " ".join((entry.statement, f"*{verdict.note}*" if verdict.note else "")).strip(),
+        number(entry.printed),
+        number(verdict.measured),
+        interval,
+        f"**{verdict.verdict}**",
+        figure,
+        time,
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,47 @@
+"""One look for all figures, and bytes that are the same every time they are drawn."""
+
+import io
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.4, 6.9  # inches: one column and the full width of a two-column paper
+
+# Okabe and Ito's colours, told apart with any colour vision; names say what a colour stands for in every figure.
+BLACK, ORANGE, SKY, GREEN, YELLOW = "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
+DIVERGING = "PuOr"  # for signed maps, centred on zero
+SEQUENTIAL = "cividis"
+
+_STYLE = Path(__file__).with_name("paper.mplstyle")
+
+
+def panels(rows: int = 1, columns: int = 2, height: float = 2.4, width: float = PAGE, **options) -> tuple[Figure, list]:
+    """A figure in the project's style and its axes in reading order, lettered (a), (b), ... where there are several.
+
+    Args:
+        height: inches per row of panels.
+        options: passed on to `plt.subplots`.
+    """
+    matplotlib.use("Agg")
+    plt.style.use(["default", _STYLE])
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
+    axes: list[Axes] = list(grid.flat)
+    for letter, axis in zip("abcdefghijkl", axes, strict=False):
+        if len(axes) > 1:
+            axis.set_title(f"({letter})", loc="left", fontweight="bold")
+    return figure, axes
+
+
+def rendered(figure: Figure) -> dict[str, bytes]:
+    """figure.png and figure.svg, without dates or versions in them, and the figure closed."""
+    pictures = {}
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        stream = io.BytesIO()
+        figure.savefig(stream, format=kind, metadata=metadata)
+        pictures[f"figure.{kind}"] = stream.getvalue()
+    plt.close(figure)
+    return pictures

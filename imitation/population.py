@@ -1,0 +1,60 @@
+"""Random streams for populations: tensors carry a leading axis P of independent runs, each with its own generator.
+
+Member i of a population draws exactly what the same run would draw alone, so results do not depend on what
+was run beside it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Generators:
+    """One `torch.Generator` per member of a population.
+
+    Args:
+        seeds: P integers, one per member.
+        device: where the members draw.
+
+    Raises:
+        ValueError: no seed was given, or a seed is negative.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
+        if not seeds or min(seeds) < 0:
+            raise ValueError(f"seeds={list(seeds)}: at least one is needed, and none may be negative")
+        self.members = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+RandomSource = torch.Generator | Generators
+
+
+def _draw(method: str, like: Tensor, source: RandomSource, *arguments: float) -> Tensor:
+    sample = torch.empty_like(like, memory_format=torch.contiguous_format)
+    if isinstance(source, torch.Generator):
+        return getattr(sample, method)(*arguments, generator=source)
+    if sample.ndim == 0 or sample.shape[0] != len(source):
+        raise ValueError(f"leading axis of shape {tuple(sample.shape)} does not match {len(source)} generators")
+    for member, generator in zip(sample, source.members, strict=True):
+        getattr(member, method)(*arguments, generator=generator)
+    return sample
+
+
+def normal_like(like: Tensor, source: RandomSource) -> Tensor:
+    """Standard normal noise with the shape, type and device of `like`.
+
+    With `Generators` the leading axis of `like` must be the population axis: (P, ...) -> (P, ...).
+
+    Raises:
+        ValueError: the leading axis is not as long as there are generators.
+    """
+    return _draw("normal_", like, source)
+
+
+def uniform_like(like: Tensor, source: RandomSource, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Uniform noise on [low, high); shapes and errors as in `normal_like`."""
+    return _draw("uniform_", like, source, low, high)
