@@ -15,7 +15,7 @@ from rich.console import Console
 
 from experiments.harness import arguments, catalogue, runner
 from experiments.harness.record import Plan, read_frame
-from experiments.harness.schema import BadInput
+from experiments.harness.schema import BadInputError
 
 
 def job(settings: DictConfig) -> None:
@@ -40,7 +40,7 @@ def run(plans: list[Plan], multirun: bool, console: Console) -> int:
         with watched(due, console):
             try:
                 launch() if multirun else runner.execute(due[0])
-            except BadInput:
+            except BadInputError:
                 raise
             except (Exception, SystemExit) as error:
                 # The run has left its error in its folder; the others' results still deserve their report.
@@ -72,6 +72,12 @@ def report(plans: list[Plan], console: Console) -> int:
     return 1 if unfinished else 0
 
 
+def console() -> Console:
+    """The terminal, or lines wide enough for the table of verdicts where there is none."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=140)
+
+
 def main() -> int:
     """Check the command line, then run it; bad input ends in one line and status 2."""
     options = get_args_parser().parse_args()
@@ -80,8 +86,8 @@ def main() -> int:
         return 0
     try:
         plans = arguments.plans(options.overrides, options.multirun)
-        return run(plans, options.multirun, Console(soft_wrap=False))
-    except BadInput as error:
+        return run(plans, options.multirun, console())
+    except BadInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -7,6 +7,7 @@ was run beside it.
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -44,7 +45,7 @@ def _draw(method: str, like: Tensor, source: RandomSource, *arguments: float) ->
     return sample
 
 
-def normal_like(like: Tensor, source: RandomSource) -> Tensor:
+def normal_like(like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
     """Standard normal noise with the shape, type and device of `like`.
 
     With `Generators` the leading axis of `like` must be the population axis: (P, ...) -> (P, ...).
@@ -55,6 +56,8 @@ def normal_like(like: Tensor, source: RandomSource) -> Tensor:
     return _draw("normal_", like, source)
 
 
-def uniform_like(like: Tensor, source: RandomSource, low: float = 0.0, high: float = 1.0) -> Tensor:
+def uniform_like(
+    like: Float[Tensor, "*shape"], source: RandomSource, low: float = 0.0, high: float = 1.0
+) -> Float[Tensor, "*shape"]:
     """Uniform noise on [low, high); shapes and errors as in `normal_like`."""
     return _draw("uniform_", like, source, low, high)

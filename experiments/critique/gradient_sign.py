@@ -18,22 +18,24 @@ from experiments.harness.schema import bounded
 
 @dataclass
 class Config:
-    """k: slope of the second state's logit; theta: parameters; d2: how often the expert visits s2."""
+    """k: slope of s2's logit; theta: parameters, for the whole objective `objective_theta`; d2: d_E(s2)."""
 
     k: list[float] = bounded(-10, 10)
     theta: list[float] = bounded(-10, 10)
+    objective_theta: list[float] = bounded(-10, 10)
     d2: list[float] = bounded(0, 1)
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Gradients by automatic differentiation beside their closed forms; one row per quantity and condition."""
-    k, theta, d2 = (torch.tensor(values, dtype=torch.float64) for values in (cfg.k, cfg.theta, cfg.d2))
+    axes = (cfg.k, cfg.theta, cfg.objective_theta, cfg.d2)
+    k, theta, few, d2 = (torch.tensor(values, dtype=torch.float64) for values in axes)
     one_state = torch.ones((), dtype=torch.float64)  # d2 = 1: log p(s2) alone, as printed
     frames = [
         _grid("state", k, theta, one_state, _state_slope("f"), _printed_state_slope),
         _grid("state, signs of (4)-(5)", k, theta, one_state, _state_slope("-f"), _opposite_state_slope),
-        _grid("cloning", k, theta, d2[:, None, None], _slope_of(example.cloning), _cloning_slope),
-        _grid("total", k, theta, d2[:, None, None], _slope_of(example.joint), example.joint_slope),
+        _grid("cloning", k, few, d2[:, None, None], _slope_of(example.cloning), _cloning_slope),
+        _grid("total", k, few, d2[:, None, None], _slope_of(example.joint), example.joint_slope),
         _thresholds(k, 0.0),
         _thresholds(k, example.EXPERT),
     ]
@@ -126,7 +128,7 @@ def decide_example_3(frame: pd.DataFrame) -> Verdict:
     error = float(np.abs(rows.value - (rows.k - 1) / 4).max())
     towards = bool((cloning.value >= 0).all()) and _agrees(at(frame, "cloning"))
     pushes_away = bool((rows.value[rows.k < 1] < 0).all()) and bool((rows.k < 1).any())
-    note = f"Largest difference from (k-1)/4 over {len(rows)} values of k: {error:.0e}."
+    note = f"Largest difference from (k-1)/4 over {len(rows)} values of k: {error:.1g}."
     exact = error < 1e-12 and towards and pushes_away and _agrees(at(frame, "state"))
     return holds(exact, _value(frame, "state", k=0.5, theta=0), note)
 
@@ -209,46 +211,39 @@ CLAIMS = [
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """(a) sign of the state term over k and theta; (b) the whole gradient against d2; (c) where it reverses."""
+    """(a) the state term over k and theta; (b) the whole gradient over d2 at k = 1/2; (c) the same over k and d2."""
     drawing, axes = style.panels(1, 3, height=2.5)
-    _draw_sign_map(drawing, axes[0], at(frame, "state"))
+    _draw_map(drawing, axes[0], at(frame, "state"), "theta")
+    axes[0].plot([0.5, 0.5], [0, 1], "o", color=style.BLACK, markerfacecolor="white")
+    axes[0].set(xlabel="slope $k$", ylabel=r"parameter $\theta$", title=r"$\partial_\theta \log p_\theta(s_2)$")
     _draw_total(axes[1], frame)
-    _draw_thresholds(axes[2], at(frame, "threshold d2"))
+    _draw_map(drawing, axes[2], at(frame, "total", theta=0), "d2")
+    expert = at(frame, "threshold d2", theta=example.EXPERT)
+    axes[2].plot(expert.k, expert.value, "--", color=style.VERMILION, label=r"zero at the expert")
+    axes[2].set(xlabel="slope $k$", ylabel="$d_E(s_2)$", title=r"whole gradient at $\theta = 0$")
+    axes[2].legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return drawing
 
 
-def _draw_sign_map(drawing: Figure, axis, rows: pd.DataFrame) -> None:
-    table = rows.pivot_table(index="theta", columns="k", values="value")
+def _draw_map(drawing: Figure, axis, rows: pd.DataFrame, vertical: str) -> None:
+    """A signed map over k and another column, its zero as a black line."""
+    table = rows.pivot_table(index=vertical, columns="k", values="value")
     limit = np.abs(table.to_numpy()).max()
     image = axis.pcolormesh(table.columns, table.index, table, cmap=style.DIVERGING, vmin=-limit, vmax=limit,
                             shading="nearest", rasterized=True)  # fmt: skip
     if min(table.shape) > 1:
         axis.contour(table.columns, table.index, table, levels=[0], colors=style.BLACK, linewidths=1)
-    axis.plot([0.5, 0.5], [0, 1], "o", color=style.BLACK, markerfacecolor="white")
-    axis.set(xlabel="slope $k$", ylabel=r"parameter $\theta$")
-    axis.set_title(r"$\partial_\theta \log p_\theta(s_2)$")
-    drawing.colorbar(image, ax=axis, label="gradient (nats per unit of $\\theta$)")
+    drawing.colorbar(image, ax=axis, label="nats per unit of $\\theta$")
 
 
 def _draw_total(axis, frame: pd.DataFrame) -> None:
-    lines = [("total", 0.0, style.BLUE, "-", r"EDM, $\theta=0$"), ("total", 1.0, style.VERMILION, "-", r"EDM, expert"),
-             ("cloning", 0.0, style.BLUE, "--", r"BC, $\theta=0$"), ("cloning", 1.0, style.VERMILION, "--", "BC, expert")]  # fmt: skip
-    for quantity, theta, colour, line, label in lines:
-        rows = at(frame, quantity, k=0.5, theta=theta)
-        axis.plot(rows.d2, rows.value, line, color=colour, label=label)
-        root = at(frame, "threshold d2", k=0.5, theta=theta)
-        if quantity == "total":
-            axis.plot(root.value, 0 * root.value, "o", color=colour, markerfacecolor="white")
+    for quantity, line, method in (("total", "-", "EDM"), ("cloning", "--", "BC")):
+        for theta, colour, place in ((0.0, style.BLUE, r"$\theta=0$"), (1.0, style.VERMILION, "expert")):
+            rows = at(frame, quantity, k=0.5, theta=theta)
+            axis.plot(rows.d2, rows.value, line, color=colour, label=f"{method}, {place}")
+            root = at(frame, "threshold d2", k=0.5, theta=theta).value
+            if quantity == "total":
+                axis.plot(root, 0 * root, "o", color=colour, markerfacecolor="white")
     axis.axhline(0, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="expert's visits to $s_2$, $d_E(s_2)$", ylabel="gradient of the whole objective")
-    axis.set_title("$k = 1/2$")
-    axis.legend()
-
-
-def _draw_thresholds(axis, rows: pd.DataFrame) -> None:
-    for theta, colour, label in ((0.0, style.BLUE, r"$\theta = 0$"), (1.0, style.VERMILION, r"expert, $\theta = 1$")):
-        curve = at(rows, "threshold d2", theta=theta).sort_values("k")
-        axis.plot(curve.k, curve.value, color=colour, label=label)
-    axis.set(xlabel="slope $k$", ylabel="$d_E(s_2)$ where it vanishes", ylim=(0, 1))
-    axis.set_title("zero of the whole gradient")
-    axis.legend()
+    axis.set(xlabel="$d_E(s_2)$", ylabel="gradient of the objective", title="$k = 1/2$")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=0.8, handlelength=1.5)

@@ -12,21 +12,21 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.harness import catalogue, runner
 from experiments.harness.claim import SCALES
 from experiments.harness.record import Plan
-from experiments.harness.schema import BadInput
+from experiments.harness.schema import BadInputError
 
 
 def plans(overrides: Sequence[str], multirun: bool) -> list[Plan]:
     """One checked plan per job that these Hydra overrides ask for.
 
     Raises:
-        BadInput: anything that cannot be run, in one line.
+        BadInputError: anything that cannot be run, in one line.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise BadInput(str(error).splitlines()[0]) from None
+        raise BadInputError(str(error).splitlines()[0]) from None
     if not multirun and any(override.is_sweep_override() for override in parsed):
-        raise BadInput("several values for one key: add -m to run them all, or write a list as key=[1,2]")
+        raise BadInputError("several values for one key: add -m to run them all, or write a list as key=[1,2]")
     jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0] if multirun else [list(overrides)]
     with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
         return [_plan(job) for job in jobs]
@@ -39,7 +39,7 @@ def _plan(job: list[str]) -> Plan:
     try:
         settings = compose("config", overrides=job)
     except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(_explain(parsed, experiment, error)) from None
+        raise BadInputError(_explain(parsed, experiment, error)) from None
     return runner.plan(settings, experiment)
 
 
@@ -47,9 +47,9 @@ def _choice(parsed: list[Override], key: str, allowed: Sequence[str], default: s
     given = [str(override.value()) for override in parsed if override.key_or_group == key]
     value = given[-1] if given else default
     if value is None:
-        raise BadInput(f"{key}: missing; allowed: {', '.join(allowed)}")
+        raise BadInputError(f"{key}: missing; allowed: {', '.join(allowed)}")
     if value not in allowed:
-        raise BadInput(f"{key}={value}: unknown; allowed: {', '.join(allowed)}")
+        raise BadInputError(f"{key}={value}: unknown; allowed: {', '.join(allowed)}")
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.harness.claim import SCALES, Claim
-from experiments.harness.schema import BadInput, checked
+from experiments.harness.schema import BadInputError, checked
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -40,8 +40,10 @@ def source(name: str) -> Source:
 @cache
 def experiments() -> list[str]:
     """Names of all experiments, `<source>/<name>`, in the order of the sources."""
-    found = [path.relative_to(CONFIGS / "experiment").with_suffix("").as_posix() for path in
-             (CONFIGS / "experiment").glob("*/*.yaml")]
+    found = [
+        path.relative_to(CONFIGS / "experiment").with_suffix("").as_posix()
+        for path in (CONFIGS / "experiment").glob("*/*.yaml")
+    ]
     return sorted(found, key=lambda name: (SOURCES.index(name.split("/")[0]), name))
 
 
@@ -49,10 +51,10 @@ def module(experiment: str) -> ModuleType:
     """The experiment's module: CLAIMS, Config, run, figure.
 
     Raises:
-        BadInput: there is no such experiment.
+        BadInputError: there is no such experiment.
     """
     if experiment not in experiments():
-        raise BadInput(f"experiment={experiment}: unknown; allowed: {', '.join(experiments())}")
+        raise BadInputError(f"experiment={experiment}: unknown; allowed: {', '.join(experiments())}")
     return importlib.import_module("experiments." + experiment.replace("/", "."))
 
 
@@ -70,10 +72,10 @@ def overlay(experiment: str, scale: str) -> DictConfig:
     """What a scale shrinks, empty where it shrinks nothing.
 
     Raises:
-        BadInput: there is no such scale.
+        BadInputError: there is no such scale.
     """
     if scale not in SCALES:
-        raise BadInput(f"scale={scale}: unknown; allowed: {', '.join(SCALES)}")
+        raise BadInputError(f"scale={scale}: unknown; allowed: {', '.join(SCALES)}")
     path = CONFIGS / "overlay" / scale / f"{experiment}.yaml"
     return OmegaConf.load(path) if path.exists() else OmegaConf.create()  # type: ignore[return-value]
 

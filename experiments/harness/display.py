@@ -87,10 +87,10 @@ def _name(plan: Plan) -> str:
 def verdicts(entries: Sequence[Entry], console: Console) -> None:
     """The final table: claim, verdict, printed and measured value with its interval."""
     table = Table("claim", "verdict", "printed", "measured", "interval", "scale", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     for entry in entries:
         verdict = entry.verdict
         interval = f"{number(verdict.low)} to {number(verdict.high)}" if number(verdict.low) else ""
         coloured = f"[{COLOURS[verdict.verdict]}]{verdict.verdict}[/]"
         table.add_row(entry.id, coloured, number(entry.printed), number(verdict.measured), interval, entry.scale)
-    # Not on a terminal there is no width to fit into: one line per claim.
-    console.print(table, width=None if console.is_terminal else 160)
+    console.print(table)

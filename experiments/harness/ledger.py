@@ -12,7 +12,10 @@ from experiments.harness import catalogue, result
 from experiments.harness.claim import NOT_RUN, Claim, Verdict
 from experiments.harness.result import Result
 
-COLUMNS = "id source location statement printed measured low high verdict scale experiment note".split()
+COLUMNS = [
+    *("id", "source", "location", "statement", "printed"),
+    *("measured", "low", "high", "verdict", "scale", "experiment", "note"),
+]
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,15 @@ def frame_bytes(frame: pd.DataFrame) -> bytes:
     return text.getvalue().encode()
 
 
-def write(plan: Plan, content: bytes, figures: dict[str, bytes], measured: dict[str, Any]) -> None:
-    """Write metrics.csv (its bytes), the figures, then run.json, which makes them a record, then the mark of this checkout."""
+def write(plan: Plan, content: bytes, measured: dict[str, Any]) -> None:
+    """Write metrics.csv (its bytes), then run.json, which makes it a record, then the mark of this checkout.
+
+    Figures of an earlier frame are deleted first: a picture in the folder is always one of its metrics.csv.
+    """
+    drawn_in = plan.folder.parents[1] if plan.is_shard else plan.folder
+    for picture in drawn_in.glob("figure.*"):
+        picture.unlink()
     write_whole(plan.folder / "metrics.csv", content)
-    for name, picture in figures.items():
-        write_whole(plan.folder / name, picture)
     record = {
         "experiment": plan.experiment,
         "scale": plan.scale,

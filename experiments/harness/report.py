@@ -1,7 +1,7 @@
 """Redraw and decide everything from the committed CSVs: figures, claims.csv, the scoreboard and the page.
 
-    python -m experiments.harness.report            write what the CSVs give (`make figures`)
-    python -m experiments.harness.report --check    fail if a committed file is not what the CSVs give
+python -m experiments.harness.report            write what the CSVs give (`make figures`)
+python -m experiments.harness.report --check    fail if a committed file is not what the CSVs give
 """
 
 import argparse

@@ -61,14 +61,26 @@ def _read_shards(folder: Path, experiment: str, scale: str) -> Result | None:
         return None
     frames = [read_frame(shard / "metrics.csv") for record, shard in parts if record is not None]
     joined = pd.concat(frames, ignore_index=True)
-    merged = records[0] | {
+    return Result(experiment, scale, folder, joined, _joined_record(records, canonical))
+
+
+def _joined_record(records: list[dict[str, Any]], canonical: dict[str, Any]) -> dict[str, Any]:
+    """One record for several shards: times added, the rest as in the shards, all values where they differ."""
+    first = records[0]
+
+    def all_values(key: str) -> str:
+        return ", ".join(sorted({str(record[key]) for record in records}))
+
+    return first | {
         "configuration": canonical,
+        "seeds": canonical.get("seeds", []),
+        "commit": all_values("commit"),
+        "dirty": any(record["dirty"] for record in records),
+        "device": all_values("device"),
         "wall_seconds": round(sum(record["wall_seconds"] for record in records), 2),
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
-        "command": f"python -m experiments -m experiment={experiment} scale={scale} '{axis}=...'",
-        axis: canonical[axis],
+        "command": f"python -m experiments experiment={first['experiment']} scale={first['scale']}",
     }
-    return Result(experiment, scale, folder, joined, merged)
 
 
 def _split_axis(records: list[dict[str, Any]], canonical: dict[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.harness import catalogue, record
 from experiments.harness.files import remove_leftovers, sha256, write_whole
 from experiments.harness.record import Plan
-from experiments.harness.schema import BadInput, checked
+from experiments.harness.schema import BadInputError, checked
 
 RUN_KEYS = ("scale", "force", "device", "results")
 
@@ -25,12 +25,12 @@ def plan(settings: DictConfig, experiment: str) -> Plan:
     """Check everything that was asked for.
 
     Raises:
-        BadInput: a value that the experiment's schema or the runner does not allow.
+        BadInputError: a value that the experiment's schema or the runner does not allow.
     """
     values = OmegaConf.create({key: settings[key] for key in settings if key not in RUN_KEYS})
     module = catalogue.module(experiment)
     if not isinstance(settings.force, bool):
-        raise BadInput(f"force={settings.force}: must be true or false")
+        raise BadInputError(f"force={settings.force}: must be true or false")
     return Plan(
         experiment=experiment,
         scale=settings.scale,
@@ -43,9 +43,9 @@ def plan(settings: DictConfig, experiment: str) -> Plan:
 
 def _device(name: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise BadInput(f"device={name}: allowed are cpu, cuda and cuda:<number>")
+        raise BadInputError(f"device={name}: allowed are cpu, cuda and cuda:<number>")
     if name != "cpu" and not importlib.import_module("torch").cuda.is_available():
-        raise BadInput(f"device={name}: this machine has no CUDA device; allowed is cpu")
+        raise BadInputError(f"device={name}: this machine has no CUDA device; allowed is cpu")
     return name
 
 
@@ -53,7 +53,7 @@ def execute(planned: Plan) -> None:
     """Run a plan unless its record is current; what came of it stands in the folder's .status.json.
 
     Raises:
-        BadInput: the folder cannot be written, or another process is writing it.
+        BadInputError: the folder cannot be written, or another process is writing it.
     """
     try:
         planned.folder.mkdir(parents=True, exist_ok=True)
@@ -63,9 +63,9 @@ def execute(planned: Plan) -> None:
                 _status(planned.folder, outcome="running")
                 _measure(planned)
     except Timeout:
-        raise BadInput(f"{shown(planned.folder)}: another process is writing here; wait for it or end it") from None
+        raise BadInputError(f"{shown(planned.folder)}: another process writes here; wait for it or end it") from None
     except OSError as error:
-        raise BadInput(f"{shown(planned.folder)}: cannot be written: {error.strerror or error}") from None
+        raise BadInputError(f"{shown(planned.folder)}: cannot be written: {error.strerror or error}") from None
     except Exception as error:
         write_whole(planned.folder / "error.log", traceback.format_exc())
         _status(planned.folder, outcome="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
@@ -91,11 +91,13 @@ def _measure(planned: Plan) -> None:
         "command": record.command(planned),
     }
     content = record.frame_bytes(frame)
-    # Drawn from the bytes that are written, as every later redrawing is; a shard is no whole picture.
-    figures = {} if planned.is_shard else rendered(module.figure(record.read_frame(BytesIO(content))))
-    record.write(planned, content, figures, measured)
-    (planned.folder / "error.log").unlink(missing_ok=True)
+    record.write(planned, content, measured)
     context.finish()
+    if not planned.is_shard:  # a shard is no whole picture; its report is drawn from all of them
+        # From the bytes that were written, as every later redrawing is.
+        for name, picture in rendered(module.figure(record.read_frame(BytesIO(content)))).items():
+            write_whole(planned.folder / name, picture)
+    (planned.folder / "error.log").unlink(missing_ok=True)
     _status(planned.folder, outcome="ran", seconds=measured["wall_seconds"])
 
 

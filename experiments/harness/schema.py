@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 
-class BadInput(Exception):
+class BadInputError(Exception):
     """A value that a person gave and that cannot be used; the message is one line that says what is allowed."""
 
 
@@ -21,16 +21,16 @@ def checked(schema: type, values: DictConfig | dict[str, Any]) -> Any:
     """An instance of the dataclass `schema` with these values.
 
     Raises:
-        BadInput: an unknown or missing key, a wrong type, or a value out of bounds.
+        BadInputError: an unknown or missing key, a wrong type, or a value out of bounds.
     """
     names = [one.name for one in fields(schema)]
     for key in values:
         if key not in names:
-            raise BadInput(f"{key}: unknown key; allowed: {', '.join(names)}")
+            raise BadInputError(f"{key}: unknown key; allowed: {', '.join(names)}")
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
-        raise BadInput(_one_line(schema, values, error)) from None
+        raise BadInputError(_one_line(schema, values, error)) from None
     for one in fields(schema):
         _check_bounds(one.name, getattr(config, one.name), one.metadata)
     return config
@@ -58,9 +58,9 @@ def _check_bounds(key: str, value: Any, bounds: Any) -> None:
         return
     items = value if isinstance(value, list) else [value]
     if len(items) < bounds["min_items"]:
-        raise BadInput(f"{key}={value}: needs at least {bounds['min_items']} items")
+        raise BadInputError(f"{key}={value}: needs at least {bounds['min_items']} items")
     for item in items:
         if bounds["choices"] and item not in bounds["choices"]:
-            raise BadInput(f"{key}={value}: allowed are {', '.join(map(str, bounds['choices']))}")
+            raise BadInputError(f"{key}={value}: allowed are {', '.join(map(str, bounds['choices']))}")
         if isinstance(item, int | float) and not bounds["low"] <= item <= bounds["high"]:
-            raise BadInput(f"{key}={value}: must be between {bounds['low']:g} and {bounds['high']:g}")
+            raise BadInputError(f"{key}={value}: must be between {bounds['low']:g} and {bounds['high']:g}")

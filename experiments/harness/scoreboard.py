@@ -13,6 +13,8 @@ Made by `make figures` from the committed `metrics.csv` files; do not edit. The 
 commands: `index.html`. The same as data: `claims.csv`.
 """
 
+_COLUMNS = "| claim | statement | printed | measured | interval | verdict | figure | time |\n"
+
 
 def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
     """The Markdown text: counts, then one table per document."""
@@ -20,7 +22,7 @@ def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
     for folder in catalogue.SOURCES:
         document = catalogue.source(folder)
         parts.append(f"## {document.title} ({document.citation})\n")
-        parts.append("| claim | statement | printed | measured | interval | verdict | figure | time |\n" + "|---" * 8 + "|")
+        parts.append(_COLUMNS + "|---" * 8 + "|")
         parts.append("\n".join(_row(entry, measured) for entry in rows if entry.folder == folder) + "\n")
     return "\n".join(parts)
 

@@ -47,4 +47,3 @@ def bootstrap_interval(
     chosen = np.random.default_rng(seed).integers(len(sample), size=(resamples, len(sample)))
     low, high = np.quantile(statistic(sample[chosen]), [0.5 - level / 2, 0.5 + level / 2])
     return float(statistic(sample[None])[0]), float(low), float(high)
-

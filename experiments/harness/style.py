@@ -32,7 +32,8 @@ def panels(rows: int = 1, columns: int = 2, height: float = 2.4, width: float = 
     axes: list[Axes] = list(grid.flat)
     for letter, axis in zip("abcdefghijkl", axes, strict=False):
         if len(axes) > 1:
-            axis.set_title(f"({letter})", loc="left", fontweight="bold")
+            # Left of the axes, where no title can run into it.
+            axis.annotate(f"({letter})", (0, 1), (-28, 6), "axes fraction", "offset points", fontweight="bold")
     return figure, axes
 
 

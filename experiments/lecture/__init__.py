@@ -16,14 +16,20 @@ SOURCE = Source(
             "Of finite samples, optimisation and misspecification only the last survives more data and compute.",
         ),
         "lecture.fig-18-2": ("Fig. 18.2", "Which of two mistakes matters depends on the reward."),
-        "lecture.dagger": ("Sections 18.2.2.1 and 18.4.1", "Interaction (DAgger) brings an error linear in the horizon."),
+        "lecture.dagger": (
+            "Sections 18.2.2.1 and 18.4.1",
+            "Interaction (DAgger) brings an error linear in the horizon.",
+        ),
         "lecture.ill-posed": (
             "Section 18.4, below (18.1)",
             "Without the learner's value in the game a constant reward is optimal.",
         ),
         "lecture.lemma-1": ("Lemma 1, eq. (18.3)", "An eps-equilibrium has a performance gap of at most eps H."),
         "lecture.fig-18-3": ("Fig. 18.3", "Equilibria lie on the Pareto frontier."),
-        "lecture.sample-efficiency": ("Fig. 18.3, caption", "The game needs fewer demonstrations than behavioural cloning."),
+        "lecture.sample-efficiency": (
+            "Fig. 18.3, caption",
+            "The game needs fewer demonstrations than behavioural cloning.",
+        ),
         "lecture.dual": (
             "eqs. (18.4)-(18.8)",
             "MaxEnt IRL by best response and online gradient matches moments with maximal causal entropy.",

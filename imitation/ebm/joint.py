@@ -7,12 +7,13 @@ opposite sign in (4)-(5), p(s) ~ 1 / sum_a e^{f(s)[a]}, and go back to the first
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Sign = Literal["f", "-f"]  # p(s) ~ sum e^f, as in (11), or p(s) ~ 1 / sum e^f, as in (4)-(5)
 
 
-def log_unnormalised_density(logits: Tensor, sign: Sign = "f") -> Tensor:
+def log_unnormalised_density(logits: Float[Tensor, "*states A"], sign: Sign = "f") -> Float[Tensor, "*states"]:
     """log of the state marginal but for its constant: the actions summed out, (..., A) -> (...).
 
     Raises:
@@ -24,12 +25,14 @@ def log_unnormalised_density(logits: Tensor, sign: Sign = "f") -> Tensor:
     return summed if sign == "f" else -summed
 
 
-def log_state_density(logits: Tensor, sign: Sign = "f") -> Tensor:
+def log_state_density(logits: Float[Tensor, "*batch S A"], sign: Sign = "f") -> Float[Tensor, "*batch S"]:
     """log p(s) over finitely many states: (..., S, A) -> (..., S); errors as in `log_unnormalised_density`."""
     return torch.log_softmax(log_unnormalised_density(logits, sign), -1)
 
 
-def shift_for(logits: Tensor, log_target: Tensor, sign: Sign = "f") -> Tensor:
+def shift_for(
+    logits: Float[Tensor, "*batch S A"], log_target: Float[Tensor, "*batch S"], sign: Sign = "f"
+) -> Float[Tensor, "*batch S"]:
     """The shift g(s) with which the logits f(s)[a] + g(s) have any wanted marginal p(s).
 
     The policy does not see g; p(s) follows it alone (Swamy et al. 2021, (6)-(7)).

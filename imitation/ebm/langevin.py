@@ -15,24 +15,26 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from imitation.population import RandomSource, normal_like
 
+Positions = Float[Tensor, "*chains D"]
 Gradient = Callable[[Tensor], Tensor]
 
 
 class State(NamedTuple):
     """Where the chains are: `position`, shape (..., D)."""
 
-    position: Tensor
+    position: Positions
 
 
 class Info(NamedTuple):
     """What the last step did, both of shape (..., D): the energy's `gradient`, and the `change` before bounds."""
 
-    gradient: Tensor
-    change: Tensor
+    gradient: Positions
+    change: Positions
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,7 @@ class Langevin:
         """What multiplies the standard normal noise: sqrt(lambda) sigma or lambda sigma."""
         return self.noise_scale * (step_size**0.5 if self.form == "true" else step_size)
 
-    def step(
-        self, state: State, gradient: Gradient, step_size: float | Tensor, noise: Tensor
-    ) -> tuple[State, Info]:
+    def step(self, state: State, gradient: Gradient, step_size: float | Tensor, noise: Positions) -> tuple[State, Info]:
         """One update of all chains.
 
         Args:
@@ -92,11 +92,11 @@ class Langevin:
     def sample(
         self,
         gradient: Gradient,
-        start: Tensor,
+        start: Positions,
         step_sizes: Iterable[float | Tensor],
         random: RandomSource,
         keep: int = 1,
-    ) -> Tensor:
+    ) -> Float[Tensor, "{keep} *chains D"]:
         """Run all chains and return their last `keep` positions in order of time.
 
         Args:

@@ -5,8 +5,10 @@ along a chain, and rows taken in blocks keep the activations in the cache.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from imitation.ebm.langevin import Gradient
@@ -45,11 +47,13 @@ class MLPEnergy(nn.Module):
             raise ValueError(f"{observation_dim=}, {action_dim=}, {hidden=}, {members=}: sizes must be positive")
         self.observation_dim = observation_dim
         widths = [observation_dim + action_dim, *hidden, 1]
-        start = [torch.empty(members, rows, out) for a, out in zip(widths, widths[1:], strict=False) for rows in (a, 1)]
+        start = [torch.empty(members, rows, out) for a, out in pairwise(widths) for rows in (a, 1)]
         values = [nn.Parameter(normal_like(empty, random) * std) for empty in start]
         self.weights, self.biases = nn.ParameterList(values[::2]), nn.ParameterList(values[1::2])
 
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+    def forward(
+        self, observation: Float[Tensor, "P B Dx"], action: Float[Tensor, "P B M Dy"]
+    ) -> Float[Tensor, "P B M"]:
         """Energies (P, B, M) of actions (P, B, M, Dy) under observations (P, B, Dx)."""
         members, rows, samples, _ = action.shape
         first = self._observation_share(observation)[:, :, None] + self._action_share(action)
@@ -58,7 +62,7 @@ class MLPEnergy(nn.Module):
             value = torch.baddbmm(bias, value.relu(), weight)
         return value.reshape(members, rows, samples)
 
-    def action_gradient(self, observation: Tensor, block: int = 256) -> Gradient:
+    def action_gradient(self, observation: Float[Tensor, "P B Dx"], block: int = 256) -> Gradient:
         """The function y -> dE/dy at fixed observations, without a graph.
 
         Args:

@@ -1,0 +1,54 @@
+# Two commands do everything: `make reproduce-all` and `make test`. `make help` lists the rest.
+PYTHON   ?= python3
+SCALE    ?= laptop
+LAUNCHER ?= local
+ARGS     ?=
+VENV     := .venv
+RUN      := $(VENV)/bin/python
+READY    := $(VENV)/.ready
+
+empty :=
+comma := ,
+EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(patsubst configs/experiment/%.yaml,%,$(sort $(wildcard configs/experiment/*/*.yaml))))
+
+# Parallelism is over processes: two threads in two processes on two cores are several times slower.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.PHONY: help setup reproduce-all reproduce figures test lint bench
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  variables: SCALE=smoke|laptop|paper  LAUNCHER=local|slurm|submitit_local  EXPERIMENT=<source>/<name>  ARGS=\"key=value ...\""
+
+setup: $(READY) ## create .venv and install requirements.lock (the other commands do it when needed)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: $(PYTHON) is %d.%d; allowed is 3.11 or newer (make PYTHON=python3.11 ...)" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce-all: $(READY) ## measure, draw, decide and report every experiment at SCALE
+	$(RUN) -m experiments --multirun experiment=$(EXPERIMENTS) scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(ARGS)
+
+reproduce: $(READY) ## the same for one: EXPERIMENT=critique/gradient_sign SCALE=smoke ARGS="k=[0.5]"
+	$(RUN) -m experiments experiment=$(EXPERIMENT) scale=$(SCALE) $(ARGS)
+
+figures: $(READY) ## redraw all figures, the ledger, the scoreboard and the page from the CSVs alone
+	$(RUN) -m experiments.harness.report
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m basedpyright --level error
+
+test: $(READY) lint ## lint, types, tests, every experiment at smoke scale, committed figures redrawn and compared
+	$(RUN) -m pytest --numprocesses 2
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		$(RUN) -m experiments --multirun experiment=$(EXPERIMENTS) scale=smoke results="$$folder"
+	$(RUN) -m experiments.harness.report --check
+
+bench: $(READY) ## measure speed against peers, each in a virtual environment of its own
+	$(RUN) benchmarks/langevin.py

@@ -1,0 +1,179 @@
+"""Critique, Section 3: where does EDM's optimum lie with infinitely many demonstrations, and cloning's?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from scipy.optimize.elementwise import find_root
+from torch import Tensor
+
+from experiments.critique import _two_state as example
+from experiments.harness import style
+from experiments.harness.claim import Claim, Verdict, holds
+from experiments.harness.context import Context
+from experiments.harness.schema import bounded
+from imitation.ebm.joint import shift_for
+
+BRACKET = (-60.0, 60.0)
+COMPARED = 5.0  # gradient methods are compared where |theta*| is below this: beyond, the objective is flat
+
+
+@dataclass
+class Config:
+    """k: slope of the second state's logit; d2: the expert's visits to s2; steps and rate of gradient ascent."""
+
+    k: list[float] = bounded(-10, 10)
+    d2: list[float] = bounded(0, 1)
+    ascent_steps: int = bounded(1, 1_000_000)
+
+
+def run(cfg: Config, context: Context) -> pd.DataFrame:
+    """One row per (k, d2): the optima of EDM, of cloning and of EDM with a free shift, found in independent ways."""
+    k, d2 = (grid.flatten() for grid in torch.meshgrid(_tensor(cfg.k), _tensor(cfg.d2), indexing="ij"))
+    well_specified = _tensor(cfg.k)
+    k = torch.cat([k, well_specified])
+    d2 = torch.cat([d2, consistent_visits(well_specified)])
+    columns = {
+        "k": k,
+        "d2": d2,
+        "edm": root(example.joint_slope, k, d2),
+        "cloning": root(_cloning_slope, k, d2),
+        "edm_by_ascent": _ascent(k, d2, cfg.ascent_steps, context),
+        "decoupled": root(_decoupled_slope, k, d2),
+    }
+    frame = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
+    frame["well_specified"] = np.arange(len(frame)) >= len(cfg.k) * len(cfg.d2)
+    return frame
+
+
+def _tensor(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def consistent_visits(k: Tensor) -> Tensor:
+    """The d_E(s2) at which the model's own marginal at the expert is right, so that EDM is consistent: any shape."""
+    one, other = 1 + torch.exp(torch.full_like(k, example.EXPERT)), 1 + torch.exp(k)
+    return other / (one + other)
+
+
+def _cloning_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
+    return example.slope(example.cloning, theta, k, d2)
+
+
+def root(slope: Callable[[Tensor, Tensor, Tensor], Tensor], k: Tensor, d2: Tensor) -> np.ndarray:
+    """Where a slope that falls in theta is zero; NaN where it has no root or is zero everywhere (not identified)."""
+
+    def as_arrays(theta: np.ndarray, *arguments: np.ndarray) -> np.ndarray:
+        return slope(*(torch.from_numpy(np.array(part)) for part in (theta, *arguments))).numpy()
+
+    found = find_root(as_arrays, BRACKET, args=(k.numpy(), d2.numpy()))
+    flat = (found.f_bracket[0] == 0) & (found.f_bracket[1] == 0)
+    return np.where(found.success & ~flat, found.x, np.nan)
+
+
+def _ascent(k: Tensor, d2: Tensor, steps: int, context: Context) -> np.ndarray:
+    """Gradient ascent on the objective (2) by autograd, from the expert; the step is one over the curvature's bound."""
+    rate = 4 / torch.maximum(k.abs(), torch.ones_like(k)) ** 2 / 2
+    theta = torch.full_like(k, example.EXPERT)
+    for step in range(steps):
+        theta = theta + rate * example.slope(example.joint, theta, k, d2)
+        context.progress(step + 1, steps)
+    return theta.numpy()
+
+
+def _decoupled_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
+    """Slope of (2) when each state's shift is a parameter of its own, at the shift that is best for this theta.
+
+    The best shift makes p(s) the expert's visits; by the envelope theorem it then counts as a constant.
+    """
+    visits = torch.stack([1 - d2, d2], -1)
+    shift = shift_for(example.logits(theta, k), visits.log())[..., None]
+
+    def objective(theta: Tensor) -> Tensor:
+        joint = (example.logits(theta, k) + shift).flatten(-2).log_softmax(-1)  # log p(s, a)
+        return (example.weights(k, d2).flatten(-2) * joint).sum(-1)
+
+    return example.slope(objective, theta)
+
+
+def decide_inconsistent(frame: pd.DataFrame) -> Verdict:
+    """Off two curves EDM's optimum is not the expert, and ascent confirms it; cloning's is, wherever it exists."""
+    near = frame[frame.edm.abs() < COMPARED]
+    ascent = float((near.edm - near.edm_by_ascent).abs().max())
+    cloning = float((frame.cloning - example.EXPERT).abs().max())
+    consistent = float((frame[frame.well_specified].edm - example.EXPERT).abs().max())
+    map_rows = frame[~frame.well_specified]
+    share = float(((map_rows.edm - example.EXPERT).abs() > 0.05).mean())
+    cell = map_rows[np.isclose(map_rows.k, 0.5) & np.isclose(map_rows.d2, 0.75)]
+    exact = ascent < 1e-6 and cloning < 1e-9 and consistent < 1e-9 and share > 0.5
+    note = (
+        f"theta* at k = 1/2, d_E(s2) = 3/4 (expert: 1). Off by over 0.05 on {share:.0%} of the map, right only for "
+        f"k = 1 or d_E(s2) = (1+e^k)/(2+e+e^k). Cloning is off by at most {cloning:.0e}; ascent agrees to {ascent:.0e}."
+    )
+    return holds(exact, float(cell.edm.iloc[0]), note)
+
+
+def decide_decoupled(frame: pd.DataFrame) -> Verdict:
+    """With a free shift every optimum is the expert."""
+    rows = frame.dropna(subset=["decoupled"])
+    error = float((rows.decoupled - example.EXPERT).abs().max())
+    note = f"Largest distance of theta* from the expert over {len(rows)} cells."
+    return holds(error < 1e-9 and len(rows) > 0, error, note)
+
+
+CLAIMS = [
+    Claim(
+        id="critique.inconsistent",
+        source="Swamy et al. 2021",
+        location="Section 3, last paragraph",
+        statement="EDM can be inconsistent even with infinite expert demonstrations, unlike behavioural cloning.",
+        decide=decide_inconsistent,
+    ),
+    Claim(
+        id="critique.decoupled",
+        source="Swamy et al. 2021",
+        location="Section 3, first sentence (the control)",
+        statement="The inconsistency comes from the shared parameters: with separate ones for p(s) it is gone.",
+        decide=decide_decoupled,
+    ),
+]
+
+
+def figure(frame: pd.DataFrame) -> Figure:
+    """(a) EDM's optimum over k and d2; (b) cuts at three k with cloning, ascent and the decoupled model."""
+    drawing, axes = style.panels(1, 2, height=2.6)
+    rows = frame[~frame.well_specified]
+    _draw_map(drawing, axes[0], rows)
+    _draw_cuts(axes[1], rows)
+    return drawing
+
+
+def _draw_map(drawing: Figure, axis, rows: pd.DataFrame) -> None:
+    table = rows.pivot_table(index="d2", columns="k", values="edm", dropna=False)
+    image = axis.pcolormesh(table.columns, table.index, table, cmap=style.DIVERGING, vmin=-1, vmax=3,
+                            shading="nearest", rasterized=True)  # fmt: skip
+    if min(table.shape) > 1:
+        lines = axis.contour(table.columns, table.index, table, [-1, 0, 0.5, 2, 3], colors=style.GREY, linewidths=0.7)
+        axis.clabel(lines, fontsize=6)
+    k = torch.linspace(float(rows.k.min()), float(rows.k.max()), 200, dtype=torch.float64)
+    axis.plot(k, consistent_visits(k), color=style.BLACK, label=r"$\theta^* = 1$: consistent")
+    axis.axvline(1, color=style.BLACK)
+    axis.set(xlabel="slope $k$", ylabel="expert's visits to $s_2$, $d_E(s_2)$", title="EDM's population optimum")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    drawing.colorbar(image, ax=axis, label=r"$\theta^*$ (expert: 1)", extend="both")
+
+
+def _draw_cuts(axis, rows: pd.DataFrame) -> None:
+    for k, colour in ((0.5, style.BLUE), (1.0, style.GREEN), (2.0, style.VERMILION)):
+        cut = rows[np.isclose(rows.k, k)]
+        axis.plot(cut.d2, cut.edm, color=colour, label=f"EDM, $k = {k:g}$")
+        axis.plot(cut.d2, cut.edm_by_ascent, "o", color=colour, markersize=3, markerfacecolor="white")
+        axis.plot(cut.d2, cut.decoupled, "x", color=style.BLACK, markersize=3)
+    axis.axhline(1, color=style.BLACK, linestyle="--", label="cloning, every $k$")
+    axis.plot([], [], "o", color=style.GREY, markerfacecolor="white", label="gradient ascent", markersize=3)
+    axis.plot([], [], "x", color=style.BLACK, label="EDM with a free shift", markersize=3)
+    axis.set(xlabel="expert's visits to $s_2$, $d_E(s_2)$", ylabel=r"optimum $\theta^*$")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
