@@ -5,12 +5,17 @@
 Everything broadcasts over tensors theta, k and d2 and is float64.
 """
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from scipy.optimize.elementwise import find_root
 from torch import Tensor
 
 from imitation.ebm.joint import Sign, log_state_density
 
 EXPERT = 1.0
+BRACKET = (-60.0, 60.0)  # where `root` looks for an optimum
 
 
 def logits(theta: Tensor, k: Tensor) -> Tensor:
@@ -63,3 +68,20 @@ def model_moment(theta: Tensor, k: Tensor) -> Tensor:
     """The model's mean feature, (e^t + k e^{kt}) / (2 + e^t + e^{kt})."""
     one, other = torch.exp(theta), torch.exp(k * theta)
     return (one + k * other) / (2 + one + other)
+
+
+def consistent_visits(k: Tensor) -> Tensor:
+    """The d_E(s2) at which the model's own marginal at the expert is right, so that EDM is consistent: any shape."""
+    one, other = 1 + torch.exp(torch.full_like(k, EXPERT)), 1 + torch.exp(k)
+    return other / (one + other)
+
+
+def root(slope: Callable[[Tensor, Tensor, Tensor], Tensor], k: Tensor, d2: Tensor) -> np.ndarray:
+    """Where a slope that falls in theta is zero; NaN where it has no root or is zero everywhere (not identified)."""
+
+    def as_arrays(theta: np.ndarray, *arguments: np.ndarray) -> np.ndarray:
+        return slope(*(torch.from_numpy(np.array(part)) for part in (theta, *arguments))).numpy()
+
+    found = find_root(as_arrays, BRACKET, args=(k.numpy(), d2.numpy()))
+    flat = (found.f_bracket[0] == 0) & (found.f_bracket[1] == 0)
+    return np.where(found.success & ~flat, found.x, np.nan)

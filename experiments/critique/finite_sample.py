@@ -11,7 +11,6 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import expit
 
 from experiments.critique import _two_state as example
-from experiments.critique.inconsistency import consistent_visits, root
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, below, equivalent, holds
 from experiments.harness.context import Context
@@ -46,7 +45,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def _one_seed(cfg: Config, seed: int, context: Context) -> pd.DataFrame:
     rng = context.rng(seed)
-    right = float(consistent_visits(torch.tensor(cfg.k, dtype=torch.float64)))
+    right = float(example.consistent_visits(torch.tensor(cfg.k, dtype=torch.float64)))
     cases = [("well specified", right), *((f"misspecified, {d2:g}", d2) for d2 in cfg.d2)]
     n, d2 = np.array(cfg.n)[:, None, None], np.array([value for _, value in cases])[:, None]
     visits2 = rng.binomial(n, d2, size=(len(cfg.n), len(cases), cfg.repetitions))
@@ -110,7 +109,7 @@ def _large_sample(frame: pd.DataFrame, case: str) -> dict[str, float]:
     """
     row = frame[frame.case == case].iloc[0]
     k, d2 = (torch.tensor([value], dtype=torch.float64) for value in (row.k, row.d2))
-    optimum = torch.from_numpy(root(example.joint_slope, k, d2))
+    optimum = torch.from_numpy(example.root(example.joint_slope, k, d2))
     feature = torch.tensor([[0.0, 1.0], [0.0, float(row.k)]], dtype=torch.float64)
 
     def variance(law: torch.Tensor) -> float:

@@ -1,13 +1,11 @@
 """Critique, Section 3: where does EDM's optimum lie with infinitely many demonstrations, and cloning's?"""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from scipy.optimize.elementwise import find_root
 from torch import Tensor
 
 from experiments.critique import _two_state as example
@@ -17,7 +15,6 @@ from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from imitation.ebm.joint import shift_for
 
-BRACKET = (-60.0, 60.0)
 COMPARED = 5.0  # gradient methods are compared where |theta*| is below this: beyond, the objective is flat
 
 
@@ -35,14 +32,14 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     k, d2 = (grid.flatten() for grid in torch.meshgrid(_tensor(cfg.k), _tensor(cfg.d2), indexing="ij"))
     well_specified = _tensor(cfg.k)
     k = torch.cat([k, well_specified])
-    d2 = torch.cat([d2, consistent_visits(well_specified)])
+    d2 = torch.cat([d2, example.consistent_visits(well_specified)])
     columns = {
         "k": k,
         "d2": d2,
-        "edm": root(example.joint_slope, k, d2),
-        "cloning": root(_cloning_slope, k, d2),
+        "edm": example.root(example.joint_slope, k, d2),
+        "cloning": example.root(_cloning_slope, k, d2),
         "edm_by_ascent": _ascent(k, d2, cfg.ascent_steps, context),
-        "decoupled": root(_decoupled_slope, k, d2),
+        "decoupled": example.root(_decoupled_slope, k, d2),
     }
     frame = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
     frame["well_specified"] = np.arange(len(frame)) >= len(cfg.k) * len(cfg.d2)
@@ -53,25 +50,8 @@ def _tensor(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def consistent_visits(k: Tensor) -> Tensor:
-    """The d_E(s2) at which the model's own marginal at the expert is right, so that EDM is consistent: any shape."""
-    one, other = 1 + torch.exp(torch.full_like(k, example.EXPERT)), 1 + torch.exp(k)
-    return other / (one + other)
-
-
 def _cloning_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
     return example.slope(example.cloning, theta, k, d2)
-
-
-def root(slope: Callable[[Tensor, Tensor, Tensor], Tensor], k: Tensor, d2: Tensor) -> np.ndarray:
-    """Where a slope that falls in theta is zero; NaN where it has no root or is zero everywhere (not identified)."""
-
-    def as_arrays(theta: np.ndarray, *arguments: np.ndarray) -> np.ndarray:
-        return slope(*(torch.from_numpy(np.array(part)) for part in (theta, *arguments))).numpy()
-
-    found = find_root(as_arrays, BRACKET, args=(k.numpy(), d2.numpy()))
-    flat = (found.f_bracket[0] == 0) & (found.f_bracket[1] == 0)
-    return np.where(found.success & ~flat, found.x, np.nan)
 
 
 def _ascent(k: Tensor, d2: Tensor, steps: int, context: Context) -> np.ndarray:
@@ -159,7 +139,7 @@ def _draw_map(drawing: Figure, axis, rows: pd.DataFrame) -> None:
         lines = axis.contour(table.columns, table.index, table, [-1, 0, 0.5, 2, 3], colors=style.GREY, linewidths=0.7)
         axis.clabel(lines, fontsize=6)
     k = torch.linspace(float(rows.k.min()), float(rows.k.max()), 200, dtype=torch.float64)
-    axis.plot(k, consistent_visits(k), color=style.BLACK, label=r"$\theta^* = 1$: consistent")
+    axis.plot(k, example.consistent_visits(k), color=style.BLACK, label=r"$\theta^* = 1$: consistent")
     axis.axvline(1, color=style.BLACK)
     axis.set(xlabel="slope $k$", ylabel="expert's visits to $s_2$, $d_E(s_2)$", title="EDM's population optimum")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))

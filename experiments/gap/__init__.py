@@ -9,7 +9,7 @@ SOURCE = Source(
     planned={
         "gap.integral": (
             "Section III, eq. (2)",
-            "The sum over negatives approximates the integral only for uniform negatives; importance weights repair it.",
+            "The sum over negatives approximates the integral only if they are uniform; importance weights repair it.",
         ),
         "gap.mcmc-loss": (
             "Section III, eq. (4)",

@@ -21,10 +21,7 @@ def plans(overrides: Sequence[str], multirun: bool) -> list[Plan]:
     Raises:
         BadInputError: anything that cannot be run, in one line.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise BadInputError(str(error).splitlines()[0]) from None
+    parsed = [_parsed(override) for override in overrides]
     if not multirun and any(override.is_sweep_override() for override in parsed):
         raise BadInputError("several values for one key: add -m to run them all, or write a list as key=[1,2]")
     jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0] if multirun else [list(overrides)]
@@ -32,8 +29,15 @@ def plans(overrides: Sequence[str], multirun: bool) -> list[Plan]:
         return [_plan(job) for job in jobs]
 
 
+def _parsed(override: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException:
+        raise BadInputError(f"{override}: cannot be read; allowed: key=value, lists as key=[1,2]") from None
+
+
 def _plan(job: list[str]) -> Plan:
-    parsed = OverridesParser.create().parse_overrides(job)
+    parsed = [_parsed(override) for override in job]
     experiment = _choice(parsed, "experiment", catalogue.experiments(), default=None)
     _choice(parsed, "scale", SCALES, default="laptop")
     try:

@@ -1,6 +1,6 @@
 """What a claim is, and the verdicts that a measured frame can give it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -100,3 +100,23 @@ def above(interval: tuple[float, float, float], limit: float, note: str = "") ->
     if low > limit:
         return Verdict(REPRODUCED, estimate, low, high, note)
     return Verdict(REFUTED if high < limit else INCONCLUSIVE, estimate, low, high, note)
+
+
+_FROM_WORST = (REFUTED, INCONCLUSIVE, REPRODUCED)
+
+
+def jointly(checks: Sequence[Verdict], note: str = "") -> Verdict:
+    """A claim that stands only if all checks hold: the worst verdict, with the first check's measurement."""
+    return checks[0]._replace(verdict=min((check.verdict for check in checks), key=_FROM_WORST.index), note=note)
+
+
+def weakest(checks: Sequence[Verdict], expected: float = 0.0) -> Verdict:
+    """A claim about all conditions: the check that speaks most against it, among equals the farthest from `expected`.
+
+    An intersection of tests at one level keeps that level, so intervals need no correction for their number.
+    """
+
+    def strength(check: Verdict) -> tuple[int, float]:
+        return _FROM_WORST.index(check.verdict), -abs((check.measured or 0.0) - expected)
+
+    return min(checks, key=strength)

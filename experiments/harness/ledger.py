@@ -78,9 +78,13 @@ def entries(measured: dict[str, Result]) -> list[Entry]:
 def _entry(folder: str, claim: Claim, experiment: str, measured: Result | None) -> Entry:
     if measured is None:
         return _stated(folder, claim, Verdict(NOT_RUN, note="No complete result at any scale."), "", experiment)
-    verdict = claim.verdict(measured.frame, measured.scale)
-    if measured.is_stale:
+    if not measured.is_stale:
+        return _stated(folder, claim, claim.verdict(measured.frame, measured.scale), measured.scale, experiment)
+    try:
+        verdict = claim.verdict(measured.frame, measured.scale)
         verdict = verdict._replace(note=f"{verdict.note} The code changed since this was measured.".strip())
+    except (LookupError, AttributeError, ValueError):  # a frame of other columns or conditions
+        verdict = Verdict(NOT_RUN, note="The code changed since this was measured, and the claim needs other columns.")
     return _stated(folder, claim, verdict, measured.scale, experiment)
 
 

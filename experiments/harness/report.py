@@ -21,16 +21,20 @@ RESULTS = catalogue.ROOT / "results"
 
 
 def figures(measured: dict[str, Result]) -> dict[Path, bytes]:
-    """Every experiment's pictures, drawn from its frame: path in the results folder -> content."""
+    """Every experiment's pictures, drawn from its frame: path in the results folder -> content.
+
+    A stale result keeps the pictures it has: the drawing may ask for columns that its frame does not have.
+    """
     return {
         Path(name) / result.scale / picture: content
         for name, result in measured.items()
+        if not result.is_stale
         for picture, content in rendered(catalogue.module(name).figure(result.frame)).items()
     }
 
 
-def summaries(results: Path, measured: dict[str, Result]) -> tuple[dict[Path, str], list[ledger.Entry]]:
-    """claims.csv, README.md and index.html as the records in `results` give them, and the entries behind them."""
+def summaries(measured: dict[str, Result]) -> tuple[dict[Path, str], list[ledger.Entry]]:
+    """claims.csv, README.md and index.html as these results give them, and the entries behind them."""
     rows = ledger.entries(measured)
     texts = {
         Path("claims.csv"): ledger.as_csv(rows),
@@ -48,7 +52,7 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
     }
     for path, content in figures(missing).items():
         write_whole(results / path, content)
-    texts, rows = summaries(results, measured)
+    texts, rows = summaries(measured)
     for path, text in texts.items():
         write_whole(results / path, text)
     return rows
@@ -57,7 +61,7 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
 def differences(results: Path) -> list[str]:
     """Files in `results` that are not what the CSVs there give."""
     measured = ledger.load(results)
-    expected = {path: text.encode() for path, text in summaries(results, measured)[0].items()} | figures(measured)
+    expected = {path: text.encode() for path, text in summaries(measured)[0].items()} | figures(measured)
     return [str(path) for path, content in expected.items() if not _same(results / path, content)]
 
 

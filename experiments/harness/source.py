@@ -6,40 +6,56 @@ from pathlib import Path
 from experiments.harness.catalogue import ROOT
 from experiments.harness.files import sha256
 
-# The frame around a measurement and how it is drawn and decided do not change the numbers in metrics.csv.
+# The frame around a measurement does not change the numbers in metrics.csv.
 _FRAME = ROOT / "experiments" / "harness"
-_READS_THE_FRAME = {"CLAIMS", "figure"}
+# Of an experiment's file only what these need counts: not its claims, decisions and figure, which read the frame.
+_MEASURES = ("run", "Config", "inputs", "SHARD_AXES")
 
 
 def source_hash(experiment: str) -> str:
     """Hash of the experiment's measuring code and of every module of this project that it imports, however deep.
 
-    Comments, docstrings, CLAIMS and `figure` do not count: they cannot change what is measured.
+    Comments, docstrings, and what only claims, decisions and figures use do not count.
     """
-    pending, texts = [ROOT / "experiments" / f"{experiment}.py"], {}
+    main = ROOT / "experiments" / f"{experiment}.py"
+    pending, texts = [main], {}
     while pending:
         path = pending.pop()
         name = path.relative_to(ROOT).as_posix()
         if name not in texts and _FRAME not in path.parents:
             tree = ast.parse(path.read_text())
+            if path == main:
+                tree.body = _needed(tree.body)
             texts[name] = _code(tree)
             pending += _imported(tree)
     return sha256("\n".join(f"{name}\n{texts[name]}" for name in sorted(texts)))
 
 
+def _needed(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The top-level statements that `_MEASURES` reach through the names they use; all imports stay."""
+    defined = {name: statement for statement in body for name in _defines(statement)}
+    pending, reached = list(_MEASURES), set()
+    while pending:
+        name = pending.pop()
+        if name in defined and name not in reached:
+            reached.add(name)
+            pending += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
+    imports = (ast.Import, ast.ImportFrom)
+    return [statement for statement in body if isinstance(statement, imports) or _defines(statement) & reached]
+
+
+def _defines(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
+
+
 def _code(tree: ast.Module) -> str:
-    tree.body = [node for node in tree.body if not _names(node) & _READS_THE_FRAME]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
-
-
-def _names(node: ast.stmt) -> set[str]:
-    if isinstance(node, ast.FunctionDef):
-        return {node.name}
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _imported(tree: ast.Module) -> list[Path]:

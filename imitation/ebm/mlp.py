@@ -11,8 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from imitation.ebm._linear import linear, packed
 from imitation.ebm.langevin import Gradient
 from imitation.population import RandomSource, normal_like
+
+ROWS = 1024  # samples handled at a time: more gain nothing, and fewer activations stay in the cache
 
 
 class MLPEnergy(nn.Module):
@@ -56,49 +59,52 @@ class MLPEnergy(nn.Module):
     ) -> Float[Tensor, "P B M"]:
         """Energies (P, B, M) of actions (P, B, M, Dy) under observations (P, B, Dx)."""
         members, rows, samples, _ = action.shape
-        first = self._observation_share(observation)[:, :, None] + self._action_share(action)
+        of_action = torch.einsum("pbmd,pdh->pbmh", action, self.weights[0][:, self.observation_dim :])
+        first = self._observation_share(observation)[:, :, None] + of_action
         value = first.reshape(members, rows * samples, -1)
         for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
             value = torch.baddbmm(bias, value.relu(), weight)
         return value.reshape(members, rows, samples)
 
-    def action_gradient(self, observation: Float[Tensor, "P B Dx"], block: int = 256) -> Gradient:
+    def action_gradient(self, observation: Float[Tensor, "P B Dx"]) -> Gradient:
         """The function y -> dE/dy at fixed observations, without a graph.
 
         Args:
             observation: (P, B, Dx).
-            block: observations handled at a time; the result does not depend on it but for rounding.
 
         Returns:
             A function from actions (P, B, M, Dy) to gradients of the same shape.
         """
         share = self._observation_share(observation).detach()
+        weights = [weight.detach() for weight in self.weights]
+        of_action = weights[0][:, self.observation_dim :]
+        forwards = [packed(weight.mT, ROWS) for weight in weights[1:-1]]
+        backwards = [packed(weight, ROWS) for weight in weights[1:-1]]
+        to_action = packed(of_action, ROWS)
+
+        def block(share: Tensor, action: Tensor) -> Tensor:
+            members, rows, samples, _ = action.shape
+            first = torch.einsum("pbmd,pdh->pbmh", action, of_action).add_(share[:, :, None])
+            active = [first.reshape(members, rows * samples, -1).relu_()]
+            for weight, bias in zip(forwards, self.biases[1:], strict=False):
+                active.append(linear(active[-1], weight, bias.detach(), relu=True))
+            # Backwards, as the ReLU lets it through: the slope passes where the activation is above zero.
+            slope = active.pop().sign_().mul_(weights[-1].mT)
+            for weight, value in zip(reversed(backwards), reversed(active), strict=True):
+                slope = linear(slope, weight)
+                torch.ops.aten.threshold_backward.grad_input(slope, value, 0, grad_input=slope)
+            return linear(slope, to_action).reshape(action.shape)
 
         @torch.no_grad()
         def gradient(action: Tensor) -> Tensor:
             result = torch.empty_like(action)
-            for rows in torch.arange(share.shape[1]).split(block):
-                part = slice(int(rows[0]), int(rows[-1]) + 1)
-                result[:, part] = self._block_gradient(share[:, part], action[:, part])
+            size = max(1, ROWS // action.shape[2])
+            for first in range(0, share.shape[1], size):
+                rows = slice(first, first + size)
+                result[:, rows] = block(share[:, rows], action[:, rows])
             return result
 
         return gradient
 
     def _observation_share(self, observation: Tensor) -> Tensor:
         return torch.baddbmm(self.biases[0], observation, self.weights[0][:, : self.observation_dim])
-
-    def _action_share(self, action: Tensor) -> Tensor:
-        return torch.einsum("pbmd,pdh->pbmh", action, self.weights[0][:, self.observation_dim :])
-
-    def _block_gradient(self, share: Tensor, action: Tensor) -> Tensor:
-        members, rows, samples, _ = action.shape
-        first = self._action_share(action).add_(share[:, :, None])
-        active = [first.reshape(members, rows * samples, -1).relu_()]
-        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
-            active.append(torch.baddbmm(bias, active[-1], weight).relu_())
-        # Backwards, as the ReLU lets it through: the slope passes where the activation is above zero.
-        through = torch.ops.aten.threshold_backward
-        slope = through(self.weights[-1].mT.expand_as(active[-1]), active[-1], 0)
-        for weight, value in zip(reversed(self.weights[1:-1]), reversed(active[:-1]), strict=True):
-            slope = through(torch.bmm(slope, weight.mT), value, 0)
-        return torch.bmm(slope, self.weights[0][:, self.observation_dim :].mT).reshape(action.shape)

@@ -1,0 +1,94 @@
+"""Finite demonstrations: estimators against independent ones, theory, and broken variants that must be caught."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit
+
+from experiments.critique import finite_sample
+from experiments.harness.context import Context
+from experiments.harness.record import frame_bytes
+
+CLAIMS = {claim.id: claim for claim in finite_sample.CLAIMS}
+GOOD = {"reproduced", "corrected"}
+CONFIG = finite_sample.Config(
+    k=0.5, d2=[0.25, 0.75], n=[10, 30, 100, 1000, 10_000, 100_000], repetitions=100, seeds=list(range(12))
+)
+
+
+def measure() -> pd.DataFrame:
+    return finite_sample.run(CONFIG, Context())
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return measure()
+
+
+@pytest.mark.parametrize("id", list(CLAIMS))
+def test_verdicts(frame: pd.DataFrame, id: str) -> None:
+    assert CLAIMS[id].verdict(frame, "laptop").verdict == "reproduced"
+    assert CLAIMS[id].verdict(frame, "smoke").verdict == "inconclusive"
+
+
+def test_estimates_maximise_their_likelihoods() -> None:
+    """Against a scalar optimiser on the log-likelihood itself."""
+    n, visits2, taken1, taken2, k = 40, 15, 16, 9, 0.5
+
+    def cloning(theta: float) -> float:
+        first = taken1 * theta + (n - visits2) * log_expit(-theta)
+        return -(first + taken2 * k * theta + visits2 * log_expit(-k * theta))
+
+    def joint(theta: float) -> float:
+        return -((taken1 + k * taken2) * theta - n * np.log(2 + np.exp(theta) + np.exp(k * theta)))
+
+    data = [np.array([value]) for value in (n, visits2, taken1 + k * taken2)]
+    estimates = finite_sample._estimates(*data, k)
+    for method, loss in (("cloning", cloning), ("edm", joint)):
+        best = minimize_scalar(loss, bounds=(-6, 8), method="bounded", options={"xatol": 1e-10}).x
+        assert estimates[method][0] == pytest.approx(best, abs=1e-6)
+
+
+def test_without_a_maximum_the_edge_is_the_estimate() -> None:
+    data = [np.array([10, 10]), np.array([4, 4]), np.array([6 + 0.5 * 4, 0.0])]
+    estimates = finite_sample._estimates(*data, 0.5)
+    assert estimates["cloning"].tolist() == [finite_sample.HIGHEST, finite_sample.LOWEST]
+
+
+def test_large_sample_theory(frame: pd.DataFrame) -> None:
+    case, (n, squared) = "misspecified, 0.25", finite_sample.errors(frame, "misspecified, 0.25", "cloning")
+    theory = finite_sample._large_sample(frame, case)
+    information = 0.75 * expit(1) * expit(-1) + 0.25 * 0.25 * expit(0.5) * expit(-0.5)
+    assert theory["cloning"] == pytest.approx(information**-0.5)
+    assert np.sqrt(squared[:, -1].mean() * n[-1]) == pytest.approx(theory["cloning"], rel=0.06)
+    well = finite_sample._large_sample(frame, "well specified")
+    assert well["floor"] < 1e-9
+    assert well["edm"] < well["cloning"]
+
+
+def swapped(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(method=frame.method.map({"cloning": "edm", "edm": "cloning"}))
+
+
+@pytest.mark.parametrize("id", list(CLAIMS))
+def test_estimators_swapped_fail_every_claim(frame: pd.DataFrame, id: str) -> None:
+    assert CLAIMS[id].verdict(swapped(frame), "laptop").verdict not in GOOD
+
+
+def test_k_equal_to_one_has_no_floor() -> None:
+    """With k = 1 EDM's optimum is the expert: there is no crossover to find."""
+    config = finite_sample.Config(k=1.0, d2=[0.25, 0.75], n=CONFIG.n, repetitions=50, seeds=list(range(6)))
+    frame = finite_sample.run(config, Context())
+    assert CLAIMS["critique.finite-sample.crossover"].verdict(frame, "laptop").verdict not in GOOD
+
+
+def test_seeds_are_independent_of_what_runs_beside_them(frame: pd.DataFrame) -> None:
+    alone = finite_sample.run(finite_sample.Config(**(vars(CONFIG) | {"seeds": [7]})), Context())
+    assert frame_bytes(alone) == frame_bytes(frame[frame.seed == 7])
+
+
+def test_pieces_read_back_are_what_was_measured(tmp_path, frame: pd.DataFrame) -> None:
+    first = finite_sample.run(CONFIG, Context(tmp_path, "key"))
+    again = finite_sample.run(CONFIG, Context(tmp_path, "key"))
+    assert frame_bytes(first) == frame_bytes(again) == frame_bytes(frame)

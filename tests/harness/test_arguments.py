@@ -1,0 +1,86 @@
+"""Bad input ends in one line that names the key, the value and what is allowed, before anything is computed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.harness import arguments
+from experiments.harness.catalogue import ROOT
+from experiments.harness.schema import BadInputError
+
+SIGN = "experiment=critique/gradient_sign"
+
+BAD = [
+    ([], "experiment: missing; allowed: critique/"),
+    (["experiment=critique/nothing"], "experiment=critique/nothing: unknown; allowed: critique/"),
+    ([SIGN, "scale=huge"], "scale=huge: unknown; allowed: smoke, laptop, paper"),
+    ([SIGN, "kk=[1]"], "kk=[1]: unknown key; allowed: k, theta"),
+    ([SIGN, "+kk=[1]"], "kk: unknown key; allowed: k, theta"),
+    ([SIGN, "k=hello"], "k=hello: must be list[float]"),
+    ([SIGN, "k=[0.5,hello]"], "k=[0.5, 'hello']: must be list[float]"),
+    ([SIGN, "k=[0.5,null]"], "k=[0.5, None]: must be list[float]"),
+    ([SIGN, "k=[]"], "k=[]: needs at least 1 items"),
+    ([SIGN, "k=[99]"], "k=[99.0]: must be between -10 and 10"),
+    ([SIGN, "k=[nan]"], "k=[nan]: must be between -10 and 10"),
+    ([SIGN, "~k"], "k: missing; must be list[float]"),
+    ([SIGN, "force=perhaps"], "force=perhaps: must be true or false"),
+    ([SIGN, "device=abacus"], "device=abacus: allowed are cpu, cuda"),
+    ([SIGN, "k=[0.5"], "k=[0.5: cannot be read; allowed: key=value"),
+    ([SIGN, "k=[0.5],[1]"], "several values for one key: add -m"),
+    (["experiment=critique/finite_sample", "repetitions=0"], "repetitions=0: must be between 1 and"),
+    (["experiment=critique/finite_sample", "repetitions=1.5"], "repetitions=1.5: must be int"),
+    (["experiment=critique/finite_sample", "seeds=[-1]"], "seeds=[-1]: must be between 0 and"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(overrides) for overrides, _ in BAD])
+def test_bad_input_is_one_line_that_says_what_is_allowed(overrides: list[str], message: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        arguments.plans(overrides, multirun=False)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_job_of_a_sweep_is_checked() -> None:
+    with pytest.raises(BadInputError, match=r"k=\[99\.0\]: must be between"):
+        arguments.plans([SIGN, "k=[0.5],[99]"], multirun=True)
+
+
+def test_a_sweep_gives_a_plan_per_job() -> None:
+    plans = arguments.plans([SIGN + ",critique/inconsistency", "scale=smoke,laptop"], multirun=True)
+    assert [(plan.experiment, plan.scale) for plan in plans] == [
+        ("critique/gradient_sign", "smoke"),
+        ("critique/gradient_sign", "laptop"),
+        ("critique/inconsistency", "smoke"),
+        ("critique/inconsistency", "laptop"),
+    ]
+
+
+def test_the_folder_is_a_function_of_the_configuration(tmp_path: Path) -> None:
+    def folder(*overrides: str) -> str:
+        (plan,) = arguments.plans([*overrides, f"results={tmp_path}"], multirun=False)
+        base = tmp_path if plan.is_canonical else ROOT
+        return plan.folder.relative_to(base).as_posix()
+
+    finite = "experiment=critique/finite_sample"
+    assert folder(SIGN) == "critique/gradient_sign/laptop"
+    assert folder(finite, "scale=smoke", "seeds=[0,1,2,3]") == "critique/finite_sample/smoke"
+    assert folder(finite, "scale=smoke", "seeds=[3]") == "critique/finite_sample/smoke/shards/seeds=3"
+    assert folder(finite, "seeds=[0,1,2]") == "critique/finite_sample/laptop/shards/seeds=0-2"
+    assert folder(finite, "scale=smoke", "seeds=[9]") == "outputs/critique/finite_sample/smoke/seeds=9"
+    assert folder(SIGN, "k=[0.25,0.5]") == "outputs/critique/gradient_sign/laptop/k=0.25+0.5"
+    assert folder(SIGN, "k=[0.25,0.5]", "force=true") == "outputs/critique/gradient_sign/laptop/k=0.25+0.5"
+
+
+@pytest.mark.parametrize("multirun", [[], ["-m"]])
+def test_the_command_ends_with_status_2_and_writes_nothing(tmp_path: Path, multirun: list[str]) -> None:
+    target = tmp_path / "results"
+    command = [sys.executable, "-m", "experiments", *multirun, SIGN, "k=[99]", f"results={target}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: k=[99.0]: must be between -10 and 10\n"
+    assert done.stdout == ""
+    assert not target.exists()

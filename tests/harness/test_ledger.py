@@ -1,0 +1,126 @@
+"""The ledger holds every claim from the start, decides from the records alone, and joins shards."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from experiments.harness import arguments, catalogue, ledger, report, result, runner
+from experiments.harness.claim import VERDICTS
+
+# What the four documents are checked for; an id may be split into `<id>.<part>`, none may be dropped.
+PROMISED = """
+critique.example-1 critique.shift-invariance critique.example-2 critique.sum-out critique.energy-sign
+critique.example-3 critique.example-3.objective critique.theorem-1 critique.inconsistent critique.finite-sample
+critique.decoupled edm.sgld-temperature edm.benchmarks gap.fig1 gap.three-forms gap.temperature gap.near-descent
+gap.integral gap.mcmc-loss gap.maxent-derivation gap.infonce-bound gap.deep-valley gap.joint-overfit gap.noise-scale
+gap.chains gap.mcmc-vs-infonce gap.maxent-conditional gap.fig2 gap.implementation gap.dimensions lecture.fig-18-1
+lecture.epsilon-sources lecture.fig-18-2 lecture.dagger lecture.ill-posed lecture.lemma-1 lecture.fig-18-3
+lecture.sample-efficiency lecture.dual lecture.primal lecture.soft-value-iteration lecture.softmax-family
+lecture.quadratic-penalty lecture.errata csil.inversion csil.shaping csil.bound csil.tabular csil.stationary
+csil.faithful csil.mujoco csil.ant-10 csil.one-demonstration csil.stability csil.temperature csil.refinement
+csil.jacobian csil.pretraining csil.offline csil.vision csil.recurrent
+""".split()
+
+
+def test_every_promised_claim_stands_in_the_ledger_once() -> None:
+    ids = [entry.id for entry in ledger.entries({})]
+    assert len(ids) == len(set(ids))
+    for promised in PROMISED:
+        assert any(id == promised or id.startswith(promised + ".") for id in ids), promised
+    assert all(entry.verdict.verdict == "not run" for entry in ledger.entries({}))
+
+
+def test_every_experiment_mirrors_its_configuration_and_has_claims() -> None:
+    for name in catalogue.experiments():
+        module = catalogue.module(name)
+        assert module.CLAIMS
+        assert module.__doc__
+        for scale in ("smoke", "laptop", "paper"):
+            catalogue.canonical(name, scale)
+
+
+def test_overlays_belong_to_experiments_and_change_something() -> None:
+    for path in (catalogue.CONFIGS / "overlay").glob("*/*/*.yaml"):
+        scale, *name = path.relative_to(catalogue.CONFIGS / "overlay").with_suffix("").parts
+        assert "/".join(name) in catalogue.experiments()
+        assert catalogue.departures("/".join(name), scale), f"{path} changes nothing"
+
+
+def run(folder: Path, *overrides: str) -> None:
+    wanted = ["experiment=critique/finite_sample", "scale=smoke", f"results={folder}", *overrides]
+    for plan in arguments.plans(wanted, multirun=any("],[" in override for override in overrides)):
+        runner.execute(plan)
+
+
+def test_shards_join_to_the_canonical_frame(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+    run(tmp_path / "parts", "seeds=[2],[0,1],[3]")
+    whole = result.read(tmp_path / "whole", "critique/finite_sample", "smoke")
+    parts = result.read(tmp_path / "parts", "critique/finite_sample", "smoke")
+    assert whole is not None
+    assert parts is not None
+    key = list(whole.frame.columns)
+    expected, joined = (one.frame.sort_values(key, ignore_index=True) for one in (whole, parts))
+    assert joined.equals(expected)
+    assert parts.record["configuration"] == whole.record["configuration"]
+    assert not parts.is_stale
+
+
+def test_incomplete_or_overlapping_shards_are_no_result(tmp_path: Path) -> None:
+    run(tmp_path, "seeds=[0,1]")
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+    run(tmp_path, "seeds=[2,3]")
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is not None
+    run(tmp_path, "seeds=[3]")
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+
+
+def test_a_new_shard_draws_the_joined_figure_anew(tmp_path: Path) -> None:
+    run(tmp_path, "seeds=[0,1],[2,3]")
+    report.write(tmp_path)
+    figure = tmp_path / "critique/finite_sample/smoke/figure.png"
+    assert figure.exists()
+    run(tmp_path, "seeds=[0,1]", "force=true")
+    assert not figure.exists()
+
+
+def test_report_is_reproducible_and_the_check_sees_every_change(tmp_path: Path) -> None:
+    run(tmp_path)
+    report.write(tmp_path, redraw=True)
+    assert report.differences(tmp_path) == []
+    for name in ("claims.csv", "README.md", "index.html", "critique/finite_sample/smoke/figure.svg"):
+        path = tmp_path / name
+        content = path.read_text()
+        changed = content.replace("not run", "reproduced", 1) if "not run" in content else content.replace("1", "2", 1)
+        path.write_text(changed)
+        assert report.differences(tmp_path) == [name]
+        path.write_text(content)
+    picture = tmp_path / "critique/finite_sample/smoke/figure.png"
+    with Image.open(picture) as drawn:
+        Image.new("RGB", drawn.size).save(picture)
+    assert "critique/finite_sample/smoke/figure.png" in report.differences(tmp_path)
+
+
+def test_claims_csv_has_the_promised_columns() -> None:
+    rows = list(csv.DictReader(io.StringIO(ledger.as_csv(ledger.entries({})))))
+    columns = "id,source,location,statement,printed,measured,low,high,verdict,scale,experiment,note"
+    assert list(rows[0]) == columns.split(",")
+    assert {row["verdict"] for row in rows} <= set(VERDICTS)
+
+
+def test_stale_results_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path)
+    monkeypatch.setattr(result, "source_hash", lambda experiment: "another")
+    (entry, *_) = [entry for entry in ledger.entries(ledger.load(tmp_path)) if entry.scale]
+    assert entry.verdict.note.endswith("The code changed since this was measured.")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (float("nan"), ""), ("(k-1)/4", "(k-1)/4"), (-0.245, "-0.245"), (1 / 3, "0.333333"), (0.0, "0")],
+)
+def test_numbers_have_six_digits(value: float | str | None, text: str) -> None:
+    assert ledger.number(value) == text

@@ -1,0 +1,49 @@
+"""The source hash follows what measures, through every import, and nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments.harness import source
+from experiments.harness.catalogue import ROOT
+
+NAME = "critique/gradient_sign"
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the code that may be changed."""
+    for package in ("experiments", "imitation"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    monkeypatch.setattr(source, "_FRAME", tmp_path / "experiments" / "harness")
+    return tmp_path
+
+
+def changed(copy: Path, file: str, old: str, new: str) -> bool:
+    before = source.source_hash(NAME)
+    path = copy / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return source.source_hash(NAME) != before
+
+
+def test_measuring_code_counts_however_deep(copy: Path) -> None:
+    assert changed(copy, f"experiments/{NAME}.py", "k * other / (1 + other)", "k * other / (2 + other)")
+    assert changed(copy, "experiments/critique/_two_state.py", "EXPERT = 1.0", "EXPERT = 1.5")
+    assert changed(copy, "imitation/ebm/joint.py", "torch.logsumexp(logits, -1)", "torch.logsumexp(logits, -2)")
+
+
+def test_drawing_deciding_and_comments_do_not_count(copy: Path) -> None:
+    assert not changed(copy, f"experiments/{NAME}.py", "printed=-0.245", "printed=0")
+    assert not changed(copy, f"experiments/{NAME}.py", "style.panels(1, 3", "style.panels(3, 1")
+    assert not changed(copy, f"experiments/{NAME}.py", 'markerfacecolor="white"', 'markerfacecolor="black"')
+    assert not changed(copy, f"experiments/{NAME}.py", "-0.245, 5e-4", "-0.245, 6e-4")
+    assert not changed(copy, "imitation/ebm/joint.py", '"""', '"""Otherwise. ')
+    assert not changed(copy, "experiments/harness/style.py", "COLUMN, PAGE = 3.4", "COLUMN, PAGE = 3.5")
+
+
+def test_other_experiments_do_not_count(copy: Path) -> None:
+    assert not changed(copy, "imitation/ebm/langevin.py", "0.5 * step_size", "0.6 * step_size")
