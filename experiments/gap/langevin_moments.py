@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
 
-from experiments.gap._decisions import weakest
 from experiments.harness import stats, style
-from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED, Claim, Verdict, below, equivalent
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED, Claim, Verdict, below, equivalent, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from imitation.ebm import diagnostics, schedules

@@ -13,10 +13,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.gap._decisions import weakest
 from experiments.gap._energies import double_well, quadratic
 from experiments.harness import stats, style
-from experiments.harness.claim import Claim, Verdict, above, below, holds
+from experiments.harness.claim import Claim, Verdict, above, below, holds, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from imitation.ebm.langevin import Gradient, Langevin, gradient_of

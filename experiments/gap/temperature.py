@@ -15,10 +15,9 @@ from matplotlib.figure import Figure
 from scipy.integrate import quad
 from torch import Tensor
 
-from experiments.gap._decisions import weakest
 from experiments.gap._energies import double_well, quadratic
 from experiments.harness import stats, style
-from experiments.harness.claim import Claim, Verdict, equivalent, holds
+from experiments.harness.claim import Claim, Verdict, equivalent, holds, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from imitation.ebm.langevin import Langevin, State, gradient_of

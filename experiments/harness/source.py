@@ -3,11 +3,12 @@
 import ast
 from pathlib import Path
 
-from experiments.harness.catalogue import ROOT
+from experiments.harness.catalogue import ROOT, SOURCES
 from experiments.harness.files import sha256
 
 # The frame around a measurement does not change the numbers in metrics.csv.
 _FRAME = ROOT / "experiments" / "harness"
+_SOURCES = [ROOT / "experiments" / name / "__init__.py" for name in SOURCES]  # what the documents are
 # Of an experiment's file only what these need counts: not its claims, decisions and figure, which read the frame.
 _MEASURES = ("run", "Config", "inputs", "SHARD_AXES")
 
@@ -22,7 +23,7 @@ def source_hash(experiment: str) -> str:
     while pending:
         path = pending.pop()
         name = path.relative_to(ROOT).as_posix()
-        if name not in texts and _FRAME not in path.parents:
+        if name not in texts and _FRAME not in path.parents and path not in _SOURCES:
             tree = ast.parse(path.read_text())
             if path == main:
                 tree.body = _needed(tree.body)

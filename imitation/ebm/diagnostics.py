@@ -51,11 +51,15 @@ def split_r_hat(draws: ArrayLike) -> float:
 def standard_error_z(draws: ArrayLike, truth: float) -> float:
     """(mean - truth) / (sd / sqrt(ESS)): standard normal when the chains sample a law with this mean.
 
-    Give squares or products of draws to test second moments. Arguments and errors as above.
+    Give squares or products of draws to test second moments. Arguments and errors as above. A chain that never
+    moves has no standard error: infinite, or NaN if it sits on the truth.
     """
     values = _checked(draws)
     error = values.std(ddof=1) / np.sqrt(effective_sample_size(values))
-    return float((values.mean() - truth) / error)
+    difference = values.mean() - truth
+    if error == 0:
+        return float(np.copysign(np.inf, difference)) if difference else float("nan")
+    return float(difference / error)
 
 
 def _checked(draws: ArrayLike) -> np.ndarray:

@@ -59,8 +59,8 @@ class Langevin:
     def __post_init__(self) -> None:
         if self.form not in ("true", "ibc"):
             raise ValueError(f"form={self.form!r}: allowed are 'true' and 'ibc'")
-        if bool((torch.as_tensor(self.noise_scale) < 0).any()):
-            raise ValueError(f"noise_scale={self.noise_scale}: must not be negative")
+        if not bool((torch.as_tensor(self.noise_scale) >= 0).all()):
+            raise ValueError(f"noise_scale={self.noise_scale}: must be zero or more")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip={self.clip}: must be positive")
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:

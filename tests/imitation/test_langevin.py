@@ -169,8 +169,9 @@ def test_a_member_of_a_population_equals_the_same_run_alone_to_the_bit(form):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"noise_scale": -1.0}, "noise_scale=-1.0: must not be negative"),
-        ({"noise_scale": torch.tensor([0.1, -0.1])}, "must not be negative"),
+        ({"noise_scale": -1.0}, "noise_scale=-1.0: must be zero or more"),
+        ({"noise_scale": torch.tensor([0.1, -0.1])}, "must be zero or more"),
+        ({"noise_scale": float("nan")}, "noise_scale=nan: must be zero or more"),
         ({"clip": 0.0}, "clip=0.0: must be positive"),
         ({"bounds": (1.0, 1.0)}, r"bounds=\(1.0, 1.0\): the first must be below the second"),
     ],
