@@ -6,6 +6,10 @@ SOURCE = Source(
     title="A Critique of Strictly Batch Imitation Learning",
     authors="Swamy et al.",
     year=2021,
+    reading_order=(
+        *("pseudo_visitation", "sum_out", "gradient_sign", "inconsistency", "finite_sample"),
+        "sgld_temperature",
+    ),
     planned={
         "edm.benchmarks": (
             "Section 1, on Jarrett et al. 2020",

@@ -175,6 +175,7 @@ CLAIMS = [
         location="eqs. (4)-(5) against (11)-(13)",
         statement="The energy of (4)-(5) gives the gradient (13) of log p(s2) at theta = 0, k = 1/2.",
         printed=-0.125,
+        measures="gradient with (4)-(5) as printed",
         decide=decide_energy_sign,
     ),
     Claim(
@@ -183,6 +184,7 @@ CLAIMS = [
         location="Example 3, eqs. (11)-(13)",
         statement="At theta = 0 the gradient of log p(s2) is (k-1)/4, against cloning's, which points to the expert.",
         printed=-0.125,
+        measures="gradient at theta = 0, k = 1/2",
         decide=decide_example_3,
     ),
     Claim(
@@ -190,6 +192,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Example 3, after (13)",
         statement="The second term pushes the parameter away from the expert's policy.",
+        measures="d_E(s2) beyond which it holds",
         decide=decide_objective,
     ),
     Claim(
@@ -198,6 +201,7 @@ CLAIMS = [
         location="Theorem 1, proof",
         statement="At the expert (theta = 1, k = 1/2) the gradient of log p(s2) is about -0.245, and cloning's is 0.",
         printed=-0.245,
+        measures="gradient at the expert",
         decide=decide_theorem_1,
     ),
     Claim(
@@ -205,6 +209,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Theorem 1, last sentence of the proof",
         statement="Thus the overall gradient of (2) at the expert is nonzero.",
+        measures="d_E(s2) at which it vanishes",
         decide=decide_theorem_1_total,
     ),
 ]

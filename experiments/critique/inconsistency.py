@@ -110,6 +110,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Section 3, last paragraph",
         statement="EDM can be inconsistent even with infinite expert demonstrations, unlike behavioural cloning.",
+        measures="optimum theta*, the expert being 1",
         decide=decide_inconsistent,
     ),
     Claim(
@@ -117,6 +118,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Section 3, first sentence (the control)",
         statement="The inconsistency comes from the shared parameters: with separate ones for p(s) it is gone.",
+        measures="largest |theta* - 1|",
         decide=decide_decoupled,
     ),
 ]

@@ -159,6 +159,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Example 1",
         statement="With self-loops only, the model's state marginal 1/|S| differs at every state from d_pi.",
+        measures="largest error of TV = 1 - 1/|S|",
         decide=decide_example_1,
     ),
     Claim(
@@ -166,6 +167,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Section 2, eqs. (6)-(7)",
         statement="A shift g(s) of the logits leaves the policy and d_pi as they are and can make p(s) anything.",
+        measures="largest change or error",
         decide=decide_shift_invariance,
     ),
     Claim(
@@ -173,6 +175,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Example 2, eqs. (8)-(9)",
         statement="g = -log sum_a exp f(s)[a] makes p(s) uniform, regardless of the policy, while d_pi is not.",
+        measures="largest error of p(s) = 1/|S|",
         decide=decide_example_2,
     ),
 ]
@@ -215,4 +218,4 @@ def _draw_distances(axis, rows: pd.DataFrame) -> None:
         axis.step(values, np.arange(1, len(values) + 1) / len(values), color=colour, label=label, where="post")
     axis.axvline(0, color=style.BLACK, linewidth=0.8, linestyle="--", label="same law")
     axis.set(xlabel=r"total variation of $p_\theta(s)$ and $d_\pi(s)$", ylabel="share of processes")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower right", handlelength=1.2, borderaxespad=0)

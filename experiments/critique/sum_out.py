@@ -276,6 +276,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Section 2, after Example 1",
         statement="One can indeed compute p_theta(s) by simply summing or integrating out actions.",
+        measures="evaluations for Z in the highest dimension",
         decide=decide_sum_out,
     ),
     Claim(
@@ -283,6 +284,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Section 2, after Example 1",
         statement="Backpropagating through log p_theta(s) is possible, contrary to Jarrett et al. 2020.",
+        measures="relative error, correct Langevin",
         decide=decide_gradient,
         smallest_scale="laptop",
     ),

@@ -6,6 +6,7 @@ SOURCE = Source(
     title="Conditional Energy-Based Models for Implicit Policies: The Gap between Theory and Practice",
     authors="Ta et al.",
     year=2022,
+    reading_order=("langevin_moments", "langevin_forms", "temperature", "near_descent"),
     planned={
         "gap.integral": (
             "Section III, eq. (2)",

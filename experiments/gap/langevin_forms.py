@@ -151,6 +151,7 @@ CLAIMS = [
         location="Appendix B, 1) to 3)",
         statement="The three published forms are equivalent with lambda = eps^2 = 2 tau; IBC's is not among them.",
         printed=0.0,
+        measures="largest relative difference",
         decide=decide_three_forms,
     )
 ]

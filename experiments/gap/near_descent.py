@@ -134,6 +134,7 @@ CLAIMS = [
         location="Appendix B, last but one paragraph",
         statement=f"{STATEMENT} (quadratic energy).",
         printed="closer",
+        measures="distance over the true form's, largest lambda",
         decide=decide_quadratic,
     ),
     Claim(
@@ -142,6 +143,7 @@ CLAIMS = [
         location="Appendix B, last but one paragraph",
         statement=f"{STATEMENT} (double well).",
         printed="closer",
+        measures="distance over the true form's, largest",
         decide=decide_double_well,
         smallest_scale="laptop",
     ),

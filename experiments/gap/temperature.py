@@ -190,6 +190,7 @@ CLAIMS = [
         location="eq. (6); found here",
         statement="(Found here, not in the paper) IBC's form samples exp(-E/T) at temperature T = lambda sigma^2.",
         printed="sqrt(lambda) sigma s / sqrt(1 - lambda / (4 s^2))",
+        measures="relative error of the std, worst cell",
         decide=decide_temperature,
         smallest_scale="laptop",
     ),
@@ -199,6 +200,7 @@ CLAIMS = [
         location="eqs. (5), (6); found here",
         statement="(Found here) IBC's form is the true form with its noise scaled by sqrt(lambda) sigma: one path.",
         printed=0.0,
+        measures="largest relative difference",
         decide=decide_path,
     ),
 ]

@@ -19,12 +19,18 @@ SOURCES = ("critique", "gap", "lecture", "csil")
 
 @dataclass(frozen=True)
 class Source:
-    """A document under test and those of its claims that no experiment decides yet (id -> location, statement)."""
+    """A document under test.
+
+    Args:
+        planned: its claims that no experiment decides yet, id -> (location, statement).
+        reading_order: names of its experiments as a reader of the document meets them; others follow by name.
+    """
 
     title: str
     authors: str
     year: int | None
     planned: dict[str, tuple[str, str]]
+    reading_order: tuple[str, ...] = ()
 
     @property
     def citation(self) -> str:
@@ -39,12 +45,18 @@ def source(name: str) -> Source:
 
 @cache
 def experiments() -> list[str]:
-    """Names of all experiments, `<source>/<name>`, in the order of the sources."""
+    """Names of all experiments, `<source>/<name>`, in the order in which the documents bring them up."""
     found = [
         path.relative_to(CONFIGS / "experiment").with_suffix("").as_posix()
         for path in (CONFIGS / "experiment").glob("*/*.yaml")
     ]
-    return sorted(found, key=lambda name: (SOURCES.index(name.split("/")[0]), name))
+    return sorted(found, key=_place)
+
+
+def _place(experiment: str) -> tuple[int, int, str]:
+    folder, name = experiment.split("/")
+    order = source(folder).reading_order
+    return SOURCES.index(folder), order.index(name) if name in order else len(order), name
 
 
 def module(experiment: str) -> ModuleType:

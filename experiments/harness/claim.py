@@ -38,6 +38,7 @@ class Claim:
         source: the document, as people cite it.
         location: where it stands there.
         statement: the claim in one sentence.
+        measures: what the measured number is, in a few words.
         decide: from the frame of `metrics.csv` to a verdict; reads nothing else.
         printed: the number or formula that the document prints, if any.
         smallest_scale: the smallest scale that can decide it; `smoke` for exact claims.
@@ -47,6 +48,7 @@ class Claim:
     source: str
     location: str
     statement: str
+    measures: str
     decide: Callable[[pd.DataFrame], Verdict]
     printed: float | str | None = None
     smallest_scale: str = "smoke"

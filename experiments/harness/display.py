@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.harness.ledger import Entry, number
+from experiments.harness.ledger import Entry, number, spread
 from experiments.harness.record import Plan
 
 COLOURS = {"reproduced": "green", "corrected": "cyan", "refuted": "red", "inconclusive": "yellow", "not run": "dim"}
@@ -90,7 +90,6 @@ def verdicts(entries: Sequence[Entry], console: Console) -> None:
     table.columns[0].no_wrap = True
     for entry in entries:
         verdict = entry.verdict
-        interval = f"{number(verdict.low)} to {number(verdict.high)}" if number(verdict.low) else ""
         coloured = f"[{COLOURS[verdict.verdict]}]{verdict.verdict}[/]"
-        table.add_row(entry.id, coloured, number(entry.printed), number(verdict.measured), interval, entry.scale)
+        table.add_row(entry.id, coloured, number(entry.printed), number(verdict.measured), spread(verdict), entry.scale)
     console.print(table)

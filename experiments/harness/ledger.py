@@ -31,6 +31,7 @@ class Entry:
     verdict: Verdict
     scale: str = ""
     experiment: str = ""
+    measures: str = ""
 
     def row(self) -> dict[str, str]:
         """The entry as a row of claims.csv."""
@@ -53,6 +54,14 @@ def number(value: float | str | None) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def spread(verdict: Verdict) -> str:
+    """The interval as people read it: "low to high", "exact" for a computed number, nothing where there is none."""
+    low, high = number(verdict.low), number(verdict.high)
+    if not low or not high:
+        return ""
+    return "exact" if verdict.low == verdict.high else f"{low} to {high}"
 
 
 def load(results: Path) -> dict[str, Result]:
@@ -98,7 +107,16 @@ def of_run(experiment: str, scale: str, frame: pd.DataFrame) -> list[Entry]:
 
 def _stated(folder: str, claim: Claim, verdict: Verdict, scale: str, experiment: str) -> Entry:
     return Entry(
-        folder, claim.id, claim.source, claim.location, claim.statement, claim.printed, verdict, scale, experiment
+        folder=folder,
+        id=claim.id,
+        source=claim.source,
+        location=claim.location,
+        statement=claim.statement,
+        printed=claim.printed,
+        verdict=verdict,
+        scale=scale,
+        experiment=experiment,
+        measures=claim.measures,
     )
 
 

@@ -99,7 +99,8 @@ def _numbers(entry: Entry) -> str:
     terms = {"Location": f"{escape(entry.source)}, {escape(entry.location)}"}
     terms["Printed"] = escape(number(entry.printed)) or "no single number"
     if number(verdict.measured):
-        terms |= {"Measured": number(verdict.measured), "Interval": spread + _drawn(entry)}
+        what = f" <small>{escape(entry.measures)}</small>" if entry.measures else ""
+        terms |= {"Measured": number(verdict.measured) + what, "Interval": spread + _drawn(entry)}
     return _terms(terms)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from experiments.harness import catalogue
 from experiments.harness.claim import VERDICTS
-from experiments.harness.ledger import Entry, number
+from experiments.harness.ledger import Entry, number, spread
 from experiments.harness.result import Result
 
 _HEADER = """# Scoreboard
@@ -34,17 +34,25 @@ def _counts(rows: list[Entry]) -> str:
 
 def _row(entry: Entry, measured: dict[str, Result]) -> str:
     verdict, result = entry.verdict, measured.get(entry.experiment)
-    interval = f"{number(verdict.low)} to {number(verdict.high)}" if number(verdict.low) else ""
     figure = f"[{entry.scale}]({entry.experiment}/{entry.scale}/figure.png)" if result else ""
-    time = f"{result.record['wall_seconds']:.1f} s" if result else ""
     cells = (
         f"`{entry.id}`",
-        " ".join((entry.statement, f"*{verdict.note}*" if verdict.note else "")).strip(),
-        number(entry.printed),
-        number(verdict.measured),
-        interval,
+        _plain(entry.statement) + _aside(verdict.note),
+        _plain(number(entry.printed)),
+        number(verdict.measured) + _aside(entry.measures if number(verdict.measured) else ""),
+        spread(verdict),
         f"**{verdict.verdict}**",
         figure,
-        time,
+        f"{result.record['wall_seconds']:.1f} s" if result else "",
     )
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
+
+
+def _aside(text: str) -> str:
+    return f"<br><small>{_plain(text)}</small>" if text else ""
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, in a table cell too."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{character}" if character in "\\`*_|[]" else character for character in escaped)
