@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.harness import catalogue, ledger
 from experiments.harness.files import write_whole
 from experiments.harness.page import page
+from experiments.harness.readme import updated as readme_with
 from experiments.harness.result import Result
 from experiments.harness.scoreboard import scoreboard
 from experiments.harness.style import rendered
@@ -21,27 +22,29 @@ RESULTS = catalogue.ROOT / "results"
 
 
 def figures(measured: dict[str, Result]) -> dict[Path, bytes]:
-    """Every experiment's pictures, drawn from its frame: path in the results folder -> content.
+    """Every experiment's pictures, drawn from its frame: path -> content.
 
     A stale result keeps the pictures it has: the drawing may ask for columns that its frame does not have.
     """
     return {
-        Path(name) / result.scale / picture: content
+        result.folder / picture: content
         for name, result in measured.items()
         if not result.is_stale
         for picture, content in rendered(catalogue.module(name).figure(result.frame)).items()
     }
 
 
-def summaries(measured: dict[str, Result]) -> tuple[dict[Path, str], list[ledger.Entry]]:
-    """claims.csv, README.md and index.html as these results give them, and the entries behind them."""
-    rows = ledger.entries(measured)
+def summaries(results: Path, rows: list[ledger.Entry], measured: dict[str, Result]) -> dict[Path, str]:
+    """claims.csv, README.md and index.html as these results give them, and the project's README: path -> text."""
     texts = {
-        Path("claims.csv"): ledger.as_csv(rows),
-        Path("README.md"): scoreboard(rows, measured),
-        Path("index.html"): page(rows, measured),
+        results / "claims.csv": ledger.as_csv(rows),
+        results / "README.md": scoreboard(rows, measured),
+        results / "index.html": page(rows, measured),
     }
-    return texts, rows
+    if results == RESULTS:
+        readme = catalogue.ROOT / "README.md"
+        texts[readme] = readme_with(readme.read_text(), rows, measured, results)
+    return texts
 
 
 def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
@@ -51,18 +54,19 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
         name: result for name, result in measured.items() if redraw or not (result.folder / "figure.png").exists()
     }
     for path, content in figures(missing).items():
-        write_whole(results / path, content)
-    texts, rows = summaries(measured)
-    for path, text in texts.items():
-        write_whole(results / path, text)
+        write_whole(path, content)
+    rows = ledger.entries(measured)
+    for path, text in summaries(results, rows, measured).items():
+        write_whole(path, text)
     return rows
 
 
-def differences(results: Path) -> list[str]:
-    """Files in `results` that are not what the CSVs there give."""
+def differences(results: Path) -> list[Path]:
+    """Files that are not what the CSVs in `results` give."""
     measured = ledger.load(results)
-    expected = {path: text.encode() for path, text in summaries(measured)[0].items()} | figures(measured)
-    return [str(path) for path, content in expected.items() if not _same(results / path, content)]
+    texts = summaries(results, ledger.entries(measured), measured)
+    expected = {path: text.encode() for path, text in texts.items()} | figures(measured)
+    return [path for path, content in expected.items() if not _same(path, content)]
 
 
 def _same(committed: Path, content: bytes) -> bool:
@@ -100,12 +104,12 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     if not options.check:
-        rows = write(options.results, redraw=True)
+        rows = write(options.results.resolve(), redraw=True)
         print(f"{len(rows)} claims; page: {options.results / 'index.html'}")
         return 0
-    wrong = differences(options.results)
+    wrong = differences(options.results.resolve())
     for path in wrong:
-        print(f"{options.results / path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
+        print(f"{path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -37,8 +37,8 @@ def _row(entry: Entry, measured: dict[str, Result]) -> str:
     figure = f"[{entry.scale}]({entry.experiment}/{entry.scale}/figure.png)" if result else ""
     cells = (
         f"`{entry.id}`",
-        _plain(entry.statement) + _aside(verdict.note),
-        _plain(number(entry.printed)),
+        plain(entry.statement) + _aside(verdict.note),
+        plain(number(entry.printed)),
         number(verdict.measured) + _aside(entry.measures if number(verdict.measured) else ""),
         spread(verdict),
         f"**{verdict.verdict}**",
@@ -49,10 +49,10 @@ def _row(entry: Entry, measured: dict[str, Result]) -> str:
 
 
 def _aside(text: str) -> str:
-    return f"<br><small>{_plain(text)}</small>" if text else ""
+    return f"<br><small>{plain(text)}</small>" if text else ""
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is, in a table cell too."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{character}" if character in "\\`*_|[]" else character for character in escaped)

@@ -15,7 +15,7 @@ from imitation.ebm._linear import linear, packed
 from imitation.ebm.langevin import Gradient
 from imitation.population import RandomSource, normal_like
 
-ROWS = 1024  # samples handled at a time: more gain nothing, and fewer activations stay in the cache
+ROWS = 2048  # samples handled at a time: their activations stay in the cache, and there are few calls
 
 
 class MLPEnergy(nn.Module):
@@ -76,24 +76,26 @@ class MLPEnergy(nn.Module):
             A function from actions (P, B, M, Dy) to gradients of the same shape.
         """
         share = self._observation_share(observation).detach()
-        weights = [weight.detach() for weight in self.weights]
-        of_action = weights[0][:, self.observation_dim :]
-        forwards = [packed(weight.mT, ROWS) for weight in weights[1:-1]]
-        backwards = [packed(weight, ROWS) for weight in weights[1:-1]]
-        to_action = packed(of_action, ROWS)
+        biases = [bias.detach() for bias in self.biases[1:-1]]
+        last = self.weights[-1].detach().mT
+        layers = [self.weights[0].detach()[:, self.observation_dim :], *(one.detach() for one in self.weights[1:-1])]
+        forwards = [packed(weight.mT, ROWS) for weight in layers]
+        # The slope of the last layer, one number per unit, is folded into the layer before it.
+        backwards = [packed(weight, ROWS) for weight in [*layers[:-1], layers[-1] * last]]
 
         def block(share: Tensor, action: Tensor) -> Tensor:
             members, rows, samples, _ = action.shape
-            first = torch.einsum("pbmd,pdh->pbmh", action, of_action).add_(share[:, :, None])
-            active = [first.reshape(members, rows * samples, -1).relu_()]
-            for weight, bias in zip(forwards, self.biases[1:], strict=False):
-                active.append(linear(active[-1], weight, bias.detach(), relu=True))
-            # Backwards, as the ReLU lets it through: the slope passes where the activation is above zero.
-            slope = active.pop().sign_().mul_(weights[-1].mT)
-            for weight, value in zip(reversed(backwards), reversed(active), strict=True):
-                slope = linear(slope, weight)
+            first = linear(action.reshape(members, rows * samples, -1), forwards[0])
+            first.view(members, rows, samples, -1).add_(share[:, :, None])
+            active = [first.relu_()]
+            for weight, bias in zip(forwards[1:], biases, strict=True):
+                active.append(linear(active[-1], weight, bias, relu=True))
+            slope = linear(active.pop().sign_(), backwards[-1])
+            for weight, value in zip(reversed(backwards[:-1]), reversed(active), strict=True):
+                # As the ReLU lets it through: the slope passes where the activation is above zero.
                 torch.ops.aten.threshold_backward.grad_input(slope, value, 0, grad_input=slope)
-            return linear(slope, to_action).reshape(action.shape)
+                slope = linear(slope, weight)
+            return slope.reshape(action.shape)
 
         @torch.no_grad()
         def gradient(action: Tensor) -> Tensor:

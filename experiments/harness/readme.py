@@ -1,0 +1,59 @@
+"""The generated parts of the project's README: the table of claims and the benchmarks, between their markers."""
+
+import csv
+from pathlib import Path
+
+from experiments.harness.ledger import Entry, number
+from experiments.harness.result import Result
+from experiments.harness.scoreboard import plain
+
+_CLAIMS = "| claim | says | verdict | figure and command | time, memory |\n|---|---|---|---|---|"
+_SPEED = "| workload | form | contestant | milliseconds | times ours |\n|---|---|---|---|---|"
+
+
+def updated(text: str, rows: list[Entry], measured: dict[str, Result], results: Path) -> str:
+    """The README with its generated parts made anew.
+
+    Args:
+        text: the README as it is; each part stands between `<!-- name -->` and `<!-- /name -->`.
+        results: where `benchmarks/*.csv` lie.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    parts = {"claims": _claims(rows, measured), "speed": _speed(results / "benchmarks" / "langevin.csv")}
+    for name, part in parts.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start not in text or end not in text:
+            raise ValueError(f"README.md: the markers {start} and {end} are missing")
+        text = text[: text.index(start) + len(start)] + f"\n{part}\n" + text[text.index(end) :]
+    return text
+
+
+def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
+    lines = [_CLAIMS]
+    for entry in rows:
+        result = measured.get(entry.experiment)
+        if result is not None:
+            record, figure = result.record, f"results/{entry.experiment}/{entry.scale}/figure.png"
+            command = f"[{entry.experiment}]({figure})<br>`make reproduce EXPERIMENT={entry.experiment}`"
+            cost = f"{record['wall_seconds']:.1f} s, {record['peak_memory_mb']} MB"
+            cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
+            lines.append("| " + " | ".join(cells) + " |")
+    waiting = len(rows) - len(lines) + 1
+    return "\n".join([*lines, "", f"{waiting} further claims are not run yet; they stand in the scoreboard."])
+
+
+def _speed(path: Path) -> str:
+    """The sampler benchmark as a table, or a sentence if it was not run."""
+    if not path.exists():
+        return "Not run: `make bench`."
+    lines = [_SPEED]
+    for row in csv.DictReader(path.open()):
+        if row["ratio_to_ours"]:
+            times = [f"{1000 * float(row[key]):.1f}" for key in ("median_seconds", "low_seconds", "high_seconds")]
+            ratios = [number(round(float(row[key]), 2)) for key in ("ratio_to_ours", "ratio_low", "ratio_high")]
+            cells = (row["workload"], row["form"], f"{row['contestant']} {row['version']}")
+            spread = [f"{value} ({low} to {high})" for value, low, high in (times, ratios)]
+            lines.append("| " + " | ".join([*cells, *spread]) + " |")
+    return "\n".join(lines)
