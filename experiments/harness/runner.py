@@ -2,10 +2,10 @@
 
 import importlib
 import json
-import re
 import resource
 import time
 import traceback
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,15 @@ def plan(settings: DictConfig, experiment: str) -> Plan:
         scale=settings.scale,
         config=checked(module.Config, values),
         results=catalogue.ROOT / str(settings.results),
-        device=_device(str(settings.device)),
+        device=_device(str(settings.device), getattr(module, "DEVICES", ("cpu",))),
         force=settings.force,
     )
 
 
-def _device(name: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise BadInputError(f"device={name}: allowed are cpu, cuda and cuda:<number>")
+def _device(name: str, supported: Sequence[str]) -> str:
+    """An experiment says in DEVICES what it has been run on; without that it is the cpu alone."""
+    if name.split(":")[0] not in supported:
+        raise BadInputError(f"device={name}: allowed for this experiment: {', '.join(supported)}")
     if name != "cpu" and not importlib.import_module("torch").cuda.is_available():
         raise BadInputError(f"device={name}: this machine has no CUDA device; allowed is cpu")
     return name
