@@ -92,8 +92,9 @@ def overlay(experiment: str, scale: str) -> DictConfig:
     return OmegaConf.load(path) if path.exists() else OmegaConf.create()  # type: ignore[return-value]
 
 
+@cache
 def canonical(experiment: str, scale: str) -> Any:
-    """The checked configuration of an experiment at a scale, nothing overridden."""
+    """The checked configuration of an experiment at a scale, nothing overridden; not to be changed."""
     values = OmegaConf.merge(paper_values(experiment), overlay(experiment, scale))
     return checked(module(experiment).Config, values)  # type: ignore[arg-type]
 

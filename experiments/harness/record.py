@@ -145,7 +145,7 @@ def environment(device: str) -> dict[str, Any]:
     packages = ("torch", "numpy", "scipy", "pandas", "matplotlib", "gymnasium", "hydra-core", "omegaconf")
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", ".", ":!results")),
+        "dirty": bool(_git("status", "--porcelain", "--", ".", ":!results", ":!README.md")),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
         "threads": torch.get_num_threads(),

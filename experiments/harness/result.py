@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Result:
     frame: pd.DataFrame
     record: dict[str, Any]
 
-    @property
+    @cached_property
     def is_stale(self) -> bool:
         """Whether the measuring code or the configuration changed since."""
         canonical = asdict(catalogue.canonical(self.experiment, self.scale))
@@ -51,6 +52,8 @@ def read(results: Path, experiment: str, scale: str) -> Result | None:
 def _read_shards(folder: Path, experiment: str, scale: str) -> Result | None:
     """Shards join if they were measured by the same code and cover every item of the axis they split exactly once."""
     parts = [(read_record(shard), shard) for shard in sorted(folder.glob("shards/*/"))]
+    if not parts:
+        return None
     records = [record for record, _ in parts if record is not None]
     canonical = json.loads(json.dumps(asdict(catalogue.canonical(experiment, scale))))
     axis = _split_axis(records, canonical)
