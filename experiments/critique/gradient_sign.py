@@ -231,14 +231,9 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 
 def _draw_map(drawing: Figure, axis, rows: pd.DataFrame, vertical: str) -> None:
-    """A signed map over k and another column, its zero as a black line."""
     table = rows.pivot_table(index=vertical, columns="k", values="value")
-    limit = np.abs(table.to_numpy()).max()
-    image = axis.pcolormesh(table.columns, table.index, table, cmap=style.DIVERGING, vmin=-limit, vmax=limit,
-                            shading="nearest", rasterized=True)  # fmt: skip
-    if min(table.shape) > 1:
-        axis.contour(table.columns, table.index, table, levels=[0], colors=style.BLACK, linewidths=1)
-    drawing.colorbar(image, ax=axis, label="nats per unit of $\\theta$")
+    reach = float(np.abs(table.to_numpy()).max())
+    style.diverging_map(drawing, axis, table, 0, reach, "nats per unit of $\\theta$", lines=[0])
 
 
 def _draw_total(axis, frame: pd.DataFrame) -> None:

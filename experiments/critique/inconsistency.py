@@ -135,17 +135,12 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 def _draw_map(drawing: Figure, axis, rows: pd.DataFrame) -> None:
     table = rows.pivot_table(index="d2", columns="k", values="edm", dropna=False)
-    image = axis.pcolormesh(table.columns, table.index, table, cmap=style.DIVERGING, vmin=-1, vmax=3,
-                            shading="nearest", rasterized=True)  # fmt: skip
-    if min(table.shape) > 1:
-        lines = axis.contour(table.columns, table.index, table, [-1, 0, 0.5, 2, 3], colors=style.GREY, linewidths=0.7)
-        axis.clabel(lines, fontsize=6)
+    style.diverging_map(drawing, axis, table, 1, 2, r"$\theta^*$ (expert: 1)", lines=[-1, 0, 0.5, 2, 3])
     k = torch.linspace(float(rows.k.min()), float(rows.k.max()), 200, dtype=torch.float64)
     axis.plot(k, example.consistent_visits(k), color=style.BLACK, label=r"$\theta^* = 1$: consistent")
     axis.axvline(1, color=style.BLACK)
     axis.set(xlabel="slope $k$", ylabel="expert's visits to $s_2$, $d_E(s_2)$", title="EDM's population optimum")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    drawing.colorbar(image, ax=axis, label=r"$\theta^*$ (expert: 1)", extend="both")
 
 
 def _draw_cuts(axis, rows: pd.DataFrame) -> None:

@@ -19,11 +19,19 @@ from experiments.harness.claim import Claim, Verdict, below, equivalent, jointly
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from experiments.harness.stats import Interval, mean_interval
-from imitation.ebm.langevin import Langevin
+from imitation.ebm.sgld import (
+    OFFICIAL_ALPHA,
+    OFFICIAL_REINITIALISED,
+    OFFICIAL_SIGMA,
+    OFFICIAL_STEPS,
+    buffer_variance,
+    correct_noise,
+    kernel,
+    stationary_variance,
+)
 from imitation.population import Generators, uniform_like
 
 OFFICIAL, CORRECT = "official", "correct noise"
-OFFICIAL_ALPHA, OFFICIAL_SIGMA, OFFICIAL_STEPS, OFFICIAL_REINITIALISED = 0.01, 0.01, 20, 0.05
 MARGIN = 0.05  # relative, for "equal"
 FAR = 0.5  # a variance below this is not the target's 1 under any reading
 SHARD_AXES = ("seeds",)
@@ -55,32 +63,6 @@ class Config:
     reinitialised: float = bounded(0, 1)
     bins: int = bounded(2, 200)
     seeds: list[int] = bounded(0)
-
-
-def stationary_variance(alpha: float, sigma: float) -> float:
-    """Of s' = (1 - alpha) s + sigma w: sigma^2 / (1 - (1 - alpha)^2), close to the temperature sigma^2 / (2 alpha)."""
-    return sigma**2 / (1 - (1 - alpha) ** 2)
-
-
-def correct_noise(alpha: float) -> float:
-    """The noise that belongs to the step alpha: temperature 1."""
-    return (2 * alpha) ** 0.5
-
-
-def buffer_variance(alpha: float, sigma: float, steps: int, reinitialised: float) -> float:
-    """Of a state at the end of a visit, once the buffer has settled.
-
-    With probability rho (1 - rho)^j it was last drawn afresh j visits ago and has made n (j + 1) updates from
-    U(-1, 1), whose variance is 1/3. By then its distance from the stationary variance has shrunk by q^(j+1), with
-    q = (1 - alpha)^(2n); the sum over j is geometric.
-    """
-    limit, q = stationary_variance(alpha, sigma), (1 - alpha) ** (2 * steps)
-    return limit + (1 / 3 - limit) * reinitialised * q / (1 - (1 - reinitialised) * q)
-
-
-def kernel(alpha: Tensor, sigma: Tensor) -> tuple[Langevin, Tensor]:
-    """The official update in the library's terms: lambda = 2 alpha, and noise sqrt(lambda) sigma / sqrt(2 alpha)."""
-    return Langevin("true", noise_scale=sigma / (2 * alpha).sqrt()), 2 * alpha
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:

@@ -1,10 +1,13 @@
 """One look for all figures, and bytes that are the same every time they are drawn."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,7 +17,6 @@ COLUMN, PAGE = 3.4, 6.9  # inches: one column and the full width of a two-column
 BLACK, ORANGE, SKY, GREEN, YELLOW = "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 DIVERGING = "PuOr"  # for signed maps, centred on zero
-SEQUENTIAL = "cividis"
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
 
@@ -35,6 +37,26 @@ def panels(rows: int = 1, columns: int = 2, height: float = 2.4, width: float = 
             # Left of the axes, where no title can run into it.
             axis.annotate(f"({letter})", (0, 1), (-28, 6), "axes fraction", "offset points", fontweight="bold")
     return figure, axes
+
+
+def diverging_map(
+    figure: Figure, axis: Axes, table: pd.DataFrame, center: float, reach: float, label: str, lines: Sequence[float]
+) -> None:
+    """A map coloured by which side of `center` a value lies on, up to `reach` away, with contour lines.
+
+    Args:
+        table: values by row (vertical coordinate) and column (horizontal coordinate); contours need two of each.
+        label: of the colour bar, with the unit.
+    """
+    values = table.to_numpy()
+    horizontal, vertical = table.columns.to_numpy(float), table.index.to_numpy(float)
+    image = axis.pcolormesh(horizontal, vertical, values, cmap=DIVERGING, shading="nearest", rasterized=True)
+    image.set_clim(center - reach, center + reach)
+    if min(table.shape) > 1:
+        drawn = axis.contour(horizontal, vertical, values, lines, colors=BLACK, linewidths=0.7)
+        axis.clabel(drawn, fontsize=6)
+    clipped = bool((np.abs(values - center) > reach).any())
+    figure.colorbar(image, ax=axis, label=label, extend="both" if clipped else "neither")
 
 
 def rendered(figure: Figure) -> dict[str, bytes]:
