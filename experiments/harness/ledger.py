@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.harness import catalogue, result
-from experiments.harness.claim import NOT_RUN, Claim, Verdict
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, Claim, Verdict
 from experiments.harness.result import Result
 
 COLUMNS = [
@@ -88,21 +88,29 @@ def _entry(folder: str, claim: Claim, experiment: str, measured: Result | None) 
     if measured is None:
         return _stated(folder, claim, Verdict(NOT_RUN, note="No complete result at any scale."), "", experiment)
     if not measured.is_stale:
-        return _stated(folder, claim, claim.verdict(measured.frame, measured.scale), measured.scale, experiment)
-    try:
         verdict = claim.verdict(measured.frame, measured.scale)
+    else:
+        missing = Verdict(NOT_RUN, note="What this needs is not in the frame.")
+        verdict = _if_possible(claim, measured.frame, measured.scale, missing)
         verdict = verdict._replace(note=f"{verdict.note} The code changed since this was measured.".strip())
-    except (LookupError, AttributeError, ValueError):  # a frame of other columns or conditions
-        verdict = Verdict(NOT_RUN, note="The code changed since this was measured, and the claim needs other columns.")
     return _stated(folder, claim, verdict, measured.scale, experiment)
 
 
 def of_run(experiment: str, scale: str, frame: pd.DataFrame) -> list[Entry]:
     """The verdicts on any run's frame: for one that is not canonical they are shown, never written to the ledger."""
-    folder = experiment.split("/")[0]
+    folder, missing = experiment.split("/")[0], Verdict(INCONCLUSIVE, note="What this needs was not run.")
     return [
-        _stated(folder, claim, claim.verdict(frame, scale), scale, experiment) for claim in catalogue.claims(experiment)
+        _stated(folder, claim, _if_possible(claim, frame, scale, missing), scale, experiment)
+        for claim in catalogue.claims(experiment)
     ]
+
+
+def _if_possible(claim: Claim, frame: pd.DataFrame, scale: str, otherwise: Verdict) -> Verdict:
+    """The decision, or `otherwise` on a frame without the columns or conditions that it looks at."""
+    try:
+        return claim.verdict(frame, scale)
+    except (LookupError, AttributeError, ValueError):
+        return otherwise
 
 
 def _stated(folder: str, claim: Claim, verdict: Verdict, scale: str, experiment: str) -> Entry:

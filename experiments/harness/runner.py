@@ -77,7 +77,6 @@ def _measure(planned: Plan) -> None:
     import torch
 
     from experiments.harness.context import Context
-    from experiments.harness.style import rendered
 
     torch.set_num_threads(1)
     module = catalogue.module(planned.experiment)
@@ -94,12 +93,28 @@ def _measure(planned: Plan) -> None:
     content = record.frame_bytes(frame)
     record.write(planned, content, measured)
     context.finish()
-    if not planned.is_shard:  # a shard is no whole picture; its report is drawn from all of them
-        # From the bytes that were written, as every later redrawing is.
-        for name, picture in rendered(module.figure(record.read_frame(BytesIO(content)))).items():
-            write_whole(planned.folder / name, picture)
+    _draw(planned, content)
     (planned.folder / "error.log").unlink(missing_ok=True)
     _status(planned.folder, outcome="ran", seconds=measured["wall_seconds"])
+
+
+def _draw(planned: Plan, content: bytes) -> None:
+    """Draw from the bytes that were written, as every later redrawing does; a shard is no whole picture.
+
+    A run of other values may lack conditions that the figure shows: it stays without one, its numbers are kept.
+    """
+    from experiments.harness.style import rendered
+
+    if planned.is_shard:
+        return
+    try:
+        pictures = rendered(catalogue.module(planned.experiment).figure(record.read_frame(BytesIO(content))))
+    except (LookupError, ValueError):
+        if planned.is_canonical:
+            raise
+        return
+    for name, picture in pictures.items():
+        write_whole(planned.folder / name, picture)
 
 
 def _status(folder: Path, **status: Any) -> None:

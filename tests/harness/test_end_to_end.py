@@ -99,6 +99,13 @@ def test_other_values_are_kept_apart_from_the_results(tmp_path: Path) -> None:
     assert not (tmp_path / "claims.csv").exists()
 
 
+@pytest.mark.parametrize("values", ["k=[1]", "objective_theta=[0.5]"])
+def test_values_without_a_claims_conditions_are_inconclusive(tmp_path: Path, values: str) -> None:
+    done = experiments("experiment=critique/gradient_sign", "scale=smoke", values, f"results={tmp_path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"critique\.theorem-1\.objective +inconclusive", done.stdout)
+
+
 def test_the_whole_command_killed_then_completed(tmp_path: Path) -> None:
     arguments = ("-m", f"experiment={QUICK}", "scale=smoke", f"results={tmp_path}")
     for seconds in (0.5, 2.5, 4.0):
