@@ -5,14 +5,14 @@ from torch import Tensor
 
 # glibc gives freed memory back to the system beyond twice the largest block ever freed, and every block of
 # activations would be faulted in anew. Freeing one large block once, whose pages are never touched, ends that.
-torch.empty(2**23 - 2**12)
+torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
 Layer = Tensor | list[Tensor]  # as torch keeps it, or laid out for oneDNN member by member
 
 
 def packed(weight: Tensor, rows: int) -> Layer:
-    """The weights (P, out, in) of a layer, laid out for `linear` on inputs of about that many rows."""
-    weight = weight.detach().contiguous()
+    """A copy of a layer's weights (P, out, in), laid out for `linear` on inputs of about that many rows."""
+    weight = weight.detach().clone(memory_format=torch.contiguous_format)
     if not _fused(weight):
         return weight
     return [torch.ops.mkldnn._reorder_linear_weight(one, rows) for one in weight]

@@ -25,7 +25,7 @@ def effective_sample_size(draws: ArrayLike) -> float:
     covariance = _autocovariance(split)
     variance = covariance[:, 0].mean()
     total = variance + (split.mean(1).var(ddof=1) if len(split) > 1 else 0.0)
-    if total == 0:  # a constant: every draw says the same, and ArviZ counts each
+    if np.ptp(split) == 0:  # a constant: every draw says the same, and ArviZ counts each
         return float(split.size)
     correlation = 1 - (variance * length / (length - 1) - covariance.mean(0)) / total
     correlation[0] = 1.0
@@ -45,7 +45,7 @@ def split_r_hat(draws: ArrayLike) -> float:
     within = split.var(1, ddof=1).mean()
     length = split.shape[1]
     total = within * (length - 1) / length + split.mean(1).var(ddof=1)
-    return float(np.sqrt(total / within)) if within > 0 else float("nan")
+    return float(np.sqrt(total / within)) if np.ptp(split) > 0 else float("nan")
 
 
 def standard_error_z(draws: ArrayLike, truth: float) -> float:
@@ -55,11 +55,11 @@ def standard_error_z(draws: ArrayLike, truth: float) -> float:
     moves has no standard error: infinite, or NaN if it sits on the truth.
     """
     values = _checked(draws)
-    error = values.std(ddof=1) / np.sqrt(effective_sample_size(values))
-    difference = values.mean() - truth
-    if error == 0:
+    if np.ptp(values) == 0:
+        difference = values.flat[0] - truth
         return float(np.copysign(np.inf, difference)) if difference else float("nan")
-    return float(difference / error)
+    error = values.std(ddof=1) / np.sqrt(effective_sample_size(values))
+    return float((values.mean() - truth) / error)
 
 
 def _checked(draws: ArrayLike) -> np.ndarray:

@@ -42,7 +42,7 @@ def shift_for(
         log_target: log of the wanted marginal, (..., S).
 
     Returns:
-        g, shape (..., S).
+        g, shape (..., S); errors as in `log_unnormalised_density`.
     """
-    wanted = log_target if sign == "f" else -log_target
-    return wanted - torch.logsumexp(logits, -1)
+    missing = log_target - log_unnormalised_density(logits, sign)
+    return missing if sign == "f" else -missing

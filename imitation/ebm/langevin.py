@@ -59,15 +59,16 @@ class Langevin:
     def __post_init__(self) -> None:
         if self.form not in ("true", "ibc"):
             raise ValueError(f"form={self.form!r}: allowed are 'true' and 'ibc'")
-        if not bool((torch.as_tensor(self.noise_scale) >= 0).all()):
-            raise ValueError(f"noise_scale={self.noise_scale}: must be zero or more")
+        scale = torch.as_tensor(self.noise_scale)
+        if not bool((scale.isfinite() & (scale >= 0)).all()):
+            raise ValueError(f"noise_scale must be finite and not negative, the smallest is {float(scale.min()):g}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip={self.clip}: must be positive")
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds={self.bounds}: the first must be below the second")
 
     def noise_coefficient(self, step_size: float | Tensor) -> float | Tensor:
-        """What multiplies the standard normal noise: sqrt(lambda) sigma or lambda sigma."""
+        """What multiplies the standard normal noise, sqrt(lambda) sigma or lambda sigma; shape of the broadcast."""
         return self.noise_scale * (step_size**0.5 if self.form == "true" else step_size)
 
     def step(self, state: State, gradient: Gradient, step_size: float | Tensor, noise: Positions) -> tuple[State, Info]:
@@ -78,9 +79,21 @@ class Langevin:
             gradient: maps positions (..., D) to the energy's gradient (..., D).
             step_size: lambda > 0, a number or a tensor that broadcasts against (..., D).
             noise: standard normal, (..., D).
+
+        Returns:
+            The new positions, in the type of the old ones, and what the step did.
+
+        Raises:
+            ValueError: a step size is not positive.
         """
+        _check_positive(step_size)
+        return self._step(state, gradient, step_size, noise)
+
+    def _step(
+        self, state: State, gradient: Gradient, step_size: float | Tensor, noise: Tensor
+    ) -> tuple[State, Info]:
         slope = gradient(state.position)
-        change = noise * self.noise_coefficient(step_size) - slope * (0.5 * step_size)
+        change = noise * _like(noise, self.noise_coefficient(step_size)) - slope * _like(slope, 0.5 * step_size)
         if self.clip is not None:
             change = change.clamp(-self.clip, self.clip)
         position = state.position + change
@@ -115,15 +128,26 @@ class Langevin:
         sizes = list(step_sizes)
         if not 1 <= keep <= len(sizes):
             raise ValueError(f"keep={keep}: must be between 1 and the number of iterations, {len(sizes)}")
-        if not all(bool((torch.as_tensor(size) > 0).all()) for size in sizes):
-            raise ValueError("step_sizes: all must be positive")
+        for size in sizes:
+            _check_positive(size)
         kept = start.new_empty((keep, *start.shape))
         state = State(start.detach())
         for iteration, size in enumerate(sizes, start=keep - len(sizes)):
-            state, _ = self.step(state, gradient, size, normal_like(state.position, random))
+            state, _ = self._step(state, gradient, size, normal_like(state.position, random))
             if iteration >= 0:
                 kept[iteration] = state.position
         return kept
+
+
+def _check_positive(step_size: float | Tensor) -> None:
+    sizes = torch.as_tensor(step_size)
+    if not bool((sizes > 0).all()):
+        raise ValueError(f"step sizes must be positive, the smallest is {float(sizes.min()):g}")
+
+
+def _like(position: Tensor, coefficient: float | Tensor) -> float | Tensor:
+    """Coefficients do not change the type of the positions that they move."""
+    return coefficient.to(position) if isinstance(coefficient, Tensor) else coefficient
 
 
 def gradient_of(energy: Callable[[Tensor], Tensor]) -> Gradient:

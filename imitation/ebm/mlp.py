@@ -73,10 +73,14 @@ class MLPEnergy(nn.Module):
             observation: (P, B, Dx).
 
         Returns:
-            A function from actions (P, B, M, Dy) to gradients of the same shape.
+            A function from actions (P, B, M, Dy) to gradients of the same shape. It keeps the weights of the time it
+            was made. Where an observation, an action or a weight is not finite, the gradient is NaN.
+
+        Raises:
+            ValueError: by that function, if the actions are not for P members and B observations.
         """
         share = self._observation_share(observation).detach()
-        biases = [bias.detach() for bias in self.biases[1:-1]]
+        biases = [bias.detach().clone() for bias in self.biases[1:-1]]
         last = self.weights[-1].detach().mT
         layers = [self.weights[0].detach()[:, self.observation_dim :], *(one.detach() for one in self.weights[1:-1])]
         forwards = [packed(weight.mT, ROWS) for weight in layers]
@@ -97,13 +101,18 @@ class MLPEnergy(nn.Module):
                 slope = linear(slope, weight)
             return slope.reshape(action.shape)
 
+        # ReLU and sign make zeros of what is not a number, and the energy would look flat: zero, or NaN, is added.
+        taint = 0 * (share.sum(-1) + sum(one.detach().sum((1, 2)) for one in self.parameters())[:, None])
+
         @torch.no_grad()
         def gradient(action: Tensor) -> Tensor:
-            result = torch.empty_like(action)
-            size = max(1, ROWS // action.shape[2])
+            if action.shape[:2] != share.shape[:2]:
+                raise ValueError(f"actions {tuple(action.shape)} do not fit observations of {tuple(share.shape[:2])}")
+            result = taint[:, :, None, None] + 0 * action
+            size = max(1, ROWS // max(1, action.shape[2]))
             for first in range(0, share.shape[1], size):
                 rows = slice(first, first + size)
-                result[:, rows] = block(share[:, rows], action[:, rows])
+                result[:, rows] += block(share[:, rows], action[:, rows])
             return result
 
         return gradient

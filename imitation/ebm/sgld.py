@@ -16,12 +16,18 @@ OFFICIAL_STEPS, OFFICIAL_REINITIALISED = 20, 0.05  # updates per visit, probabil
 
 
 def stationary_variance(alpha: float, sigma: float) -> float:
-    """Of s' = (1 - alpha) s + sigma w: sigma^2 / (1 - (1 - alpha)^2), close to the temperature sigma^2 / (2 alpha)."""
+    """Of s' = (1 - alpha) s + sigma w: sigma^2 / (1 - (1 - alpha)^2), close to the temperature sigma^2 / (2 alpha).
+
+    Raises:
+        ValueError: alpha is not between 0 and 2, where the chain settles.
+    """
+    if not 0 < alpha < 2:
+        raise ValueError(f"alpha={alpha}: the chain settles only for 0 < alpha < 2")
     return sigma**2 / (1 - (1 - alpha) ** 2)
 
 
 def correct_noise(alpha: float) -> float:
-    """The noise that belongs to the step alpha: temperature 1."""
+    """The noise that belongs to the step alpha > 0, at which the temperature is 1: sqrt(2 alpha)."""
     return (2 * alpha) ** 0.5
 
 
@@ -37,5 +43,9 @@ def buffer_variance(alpha: float, sigma: float, steps: int, reinitialised: float
 
 
 def kernel(alpha: Float[Tensor, "..."], sigma: Float[Tensor, "..."]) -> tuple[Langevin, Tensor]:
-    """The official update in the library's terms: lambda = 2 alpha, and noise sqrt(lambda) sigma / sqrt(2 alpha)."""
+    """The official update in the library's terms: a kernel and its step size, lambda = 2 alpha.
+
+    Args:
+        alpha, sigma: step and noise, shapes that broadcast against the positions.
+    """
     return Langevin("true", noise_scale=sigma / (2 * alpha).sqrt()), 2 * alpha

@@ -19,7 +19,16 @@ def self_loops(states: int, actions: int) -> TabularMDP:
 
 
 def random_processes(count: int, states: int, actions: int, rng: np.random.Generator) -> TabularMDP:
-    """`count` processes whose transitions and first states are uniform on the simplex (Dirichlet with ones)."""
+    """`count` processes whose transitions and first states are uniform on the simplex (Dirichlet with ones).
+
+    Returns:
+        One process with a leading axis: transition (count, S, A, S), initial (count, S).
+
+    Raises:
+        ValueError: a size that is not positive.
+    """
+    if min(count, states, actions) < 1:
+        raise ValueError(f"count={count}, states={states}, actions={actions}: at least one of each")
     ones = np.ones(states)
     return TabularMDP(
         torch.from_numpy(rng.dirichlet(ones, size=(count, states, actions))),

@@ -126,3 +126,12 @@ def test_a_chain_that_diverged_has_no_numbers(function):
     draws = autoregression(0.3, 2, 50)
     draws[0, 30:] = np.nan
     assert np.isnan(function(draws))
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1 / 3])
+def test_a_constant_is_seen_whatever_its_rounding(value):
+    draws = np.full((2, 1000), value)
+    assert effective_sample_size(draws) == draws.size
+    assert np.isnan(split_r_hat(draws))
+    assert np.isnan(standard_error_z(draws, value))
+    assert standard_error_z(draws, value - 1) == np.inf

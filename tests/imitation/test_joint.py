@@ -34,3 +34,10 @@ def test_a_shift_reaches_any_marginal_and_leaves_the_policy(sign) -> None:
 
 def test_large_logits_do_not_overflow() -> None:
     assert bool(log_state_density(random_logits(4) * 1e4).isfinite().all())
+
+
+def test_another_sign_is_refused() -> None:
+    logits = random_logits(5)
+    for refuses in (lambda: shift_for(logits, logits[..., 0], "x"), lambda: log_state_density(logits, "x")):
+        with pytest.raises((ValueError, TypeError)):
+            refuses()

@@ -169,9 +169,9 @@ def test_a_member_of_a_population_equals_the_same_run_alone_to_the_bit(form):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"noise_scale": -1.0}, "noise_scale=-1.0: must be zero or more"),
-        ({"noise_scale": torch.tensor([0.1, -0.1])}, "must be zero or more"),
-        ({"noise_scale": float("nan")}, "noise_scale=nan: must be zero or more"),
+        ({"noise_scale": -1.0}, "noise_scale must be finite and not negative, the smallest is -1"),
+        ({"noise_scale": torch.tensor([0.1, -0.1])}, "noise_scale must be finite and not negative, the smallest is -0.1"),
+        ({"noise_scale": float("nan")}, "the smallest is nan"),
         ({"clip": 0.0}, "clip=0.0: must be positive"),
         ({"bounds": (1.0, 1.0)}, r"bounds=\(1.0, 1.0\): the first must be below the second"),
     ],
@@ -185,9 +185,9 @@ def test_bad_kernels_are_refused_in_one_line(arguments, message):
 @pytest.mark.parametrize(
     ("sizes", "keep", "message"),
     [
-        ([0.1, 0.0], 1, "step_sizes: all must be positive"),
-        ([0.1, math.nan], 1, "step_sizes: all must be positive"),
-        ([torch.tensor([[0.1], [-0.1]])], 1, "step_sizes: all must be positive"),
+        ([0.1, 0.0], 1, "step sizes must be positive"),
+        ([0.1, math.nan], 1, "step sizes must be positive"),
+        ([torch.tensor([[0.1], [-0.1]])], 1, "step sizes must be positive"),
         ([0.1, 0.1], 3, "keep=3: must be between 1 and the number of iterations, 2"),
         ([0.1, 0.1], 0, "keep=0: must be between 1 and the number of iterations, 2"),
         ([], 1, "keep=1: must be between 1 and the number of iterations, 0"),
@@ -196,3 +196,23 @@ def test_bad_kernels_are_refused_in_one_line(arguments, message):
 def test_bad_runs_are_refused_in_one_line(sizes, keep, message):
     with pytest.raises(ValueError, match=message):
         Langevin().sample(identity, torch.zeros(2, 1), sizes, generator(), keep=keep)
+
+
+def test_one_step_refuses_what_a_run_refuses():
+    state, noise = State(torch.zeros(3, 2)), torch.ones(3, 2)
+    with pytest.raises(ValueError, match="step sizes must be positive, the smallest is -1"):
+        Langevin().step(state, lambda y: y, -1.0, noise)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_positions_keep_their_type(dtype):
+    kernel = Langevin("ibc", noise_scale=torch.tensor([[0.1], [0.2]], dtype=torch.float64))
+    seen = []
+
+    def gradient(position):
+        seen.append(position.dtype)
+        return position
+
+    sizes = [torch.tensor([[0.1], [0.2]], dtype=torch.float64)] * 3
+    draws = kernel.sample(gradient, torch.zeros(2, 5, dtype=dtype), sizes, torch.Generator().manual_seed(0), keep=3)
+    assert {*seen, draws.dtype} == {dtype}
