@@ -36,8 +36,9 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
         _grid("state, signs of (4)-(5)", k, theta, one_state, _state_slope("-f"), _opposite_state_slope),
         _grid("cloning", k, few, d2[:, None, None], _slope_of(example.cloning), _cloning_slope),
         _grid("total", k, few, d2[:, None, None], _slope_of(example.joint), example.joint_slope),
-        _thresholds(k, 0.0),
-        _thresholds(k, example.EXPERT),
+        _thresholds("threshold d2", example.joint, example.joint_slope, k, 0.0),
+        _thresholds("threshold d2", example.joint, example.joint_slope, k, example.EXPERT),
+        _thresholds("threshold d2, second term", example.state_term, _second_term_slope, k, 0.0),
     ]
     context.progress(1, 1)
     return pd.concat(frames, ignore_index=True)
@@ -76,20 +77,32 @@ def _grid(quantity: str, k: Tensor, theta: Tensor, d2: Tensor, measured, closed)
     return pd.DataFrame({"quantity": quantity} | {name: tensor.flatten().numpy() for name, tensor in columns.items()})
 
 
-def _thresholds(k: Tensor, theta: float) -> pd.DataFrame:
-    """The d2 at which the total gradient at `theta` vanishes, by root finding on autograd's gradient; NaN if none."""
+def _second_term_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
+    """The gradient of E_expert[log p(s)], the second term of (2)."""
+    inside = (1 - d2) * torch.sigmoid(theta) + d2 * k * torch.sigmoid(k * theta)
+    return inside - example.model_moment(theta, k)
+
+
+def _thresholds(quantity: str, objective, closed_slope, k: Tensor, theta: float) -> pd.DataFrame:
+    """The d2 at which an objective's gradient at `theta` vanishes, by root finding on autograd's gradient; NaN if none.
+
+    In closed form the gradient is a line in d2, and its zero follows from its ends.
+    """
     at = torch.tensor(theta, dtype=torch.float64)
 
-    def total(d2: float, slope_k: Tensor) -> float:
-        return float(example.slope(example.joint, at, slope_k, torch.tensor(d2, dtype=torch.float64)))
+    def measured(d2: float, one: Tensor) -> float:
+        return float(example.slope(objective, at, one, torch.tensor(d2, dtype=torch.float64)))
 
-    roots = [brentq(total, 0.0, 1.0, args=(one,)) if total(0.0, one) * total(1.0, one) < 0 else np.nan for one in k]
-    expert = torch.sigmoid(torch.ones_like(k)), k * torch.sigmoid(k)
-    closed = (expert[0] - example.model_moment(at, k)) / (expert[0] - expert[1])
-    inside = (closed > 0) & (closed < 1)
-    closed = torch.where(inside, closed, torch.nan).numpy()
+    ends = [(measured(0.0, one), measured(1.0, one)) for one in k]
+    roots = [
+        brentq(measured, 0.0, 1.0, args=(one,)) if left * right < 0 and min(abs(left), abs(right)) > 1e-12 else np.nan
+        for one, (left, right) in zip(k, ends, strict=True)
+    ]
+    left, right = (closed_slope(at, k, torch.full_like(k, end)) for end in (0.0, 1.0))
+    crosses = (left * right < 0) & (torch.minimum(left.abs(), right.abs()) > 1e-12)
+    closed = torch.where(crosses, left / (left - right), torch.nan).numpy()
     columns = {"k": k.numpy(), "theta": theta, "d2": np.nan, "value": roots, "closed_form": closed}
-    return pd.DataFrame({"quantity": "threshold d2"} | columns)
+    return pd.DataFrame({"quantity": quantity} | columns)
 
 
 def at(frame: pd.DataFrame, quantity: str, **where: float) -> pd.DataFrame:
@@ -110,15 +123,19 @@ def _agrees(rows: pd.DataFrame) -> bool:
 
 
 def decide_energy_sign(frame: pd.DataFrame) -> Verdict:
-    """Both conventions at theta = 0, k = 1/2; the claim is that the printed pair of equations contradict each other."""
-    used = _value(frame, "state", k=0.5, theta=0)
-    defined = _value(frame, "state, signs of (4)-(5)", k=0.5, theta=0)
-    exact = abs(used + 0.125) < 1e-12 and abs(defined - 0.125) < 1e-12
+    """Both printed numbers, -1/8 at theta = 0 and -0.245 at the expert, come from (11) and not from (4)-(5)."""
+    opposite = "state, signs of (4)-(5)"
+    used = [_value(frame, "state", k=0.5, theta=theta) for theta in (0, example.EXPERT)]
+    defined = [_value(frame, opposite, k=0.5, theta=theta) for theta in (0, example.EXPERT)]
+    prints = abs(used[0] + 0.125) < 1e-12 and abs(used[1] + 0.245) < 5e-4
+    contradicts = abs(defined[0] - 0.125) < 1e-12 and defined[1] > 0
     note = (
-        f"With (4)-(5) as printed the gradient at 0 is {defined:+.3f}; (13) has {used:+.3f}. "
-        "(11)-(13) need E = -log sum exp f, as Jarrett et al. define it."
+        f"With (4)-(5) as printed the gradient is {defined[0]:+.3f} at theta = 0 and {defined[1]:+.3f} at the expert; "
+        f"(13) and Theorem 1 have {used[0]:+.3f} and {used[1]:+.3f}, which need E = -log sum exp f, as Jarrett et al. "
+        "define it."
     )
-    return holds(exact and _agrees(at(frame, "state, signs of (4)-(5)")), defined).as_corrected(note)
+    exact = prints and contradicts and _agrees(at(frame, opposite)) and _agrees(at(frame, "state"))
+    return holds(exact, defined[0]).as_corrected(note)
 
 
 def decide_example_3(frame: pd.DataFrame) -> Verdict:
@@ -136,12 +153,14 @@ def decide_example_3(frame: pd.DataFrame) -> Verdict:
 def decide_objective(frame: pd.DataFrame) -> Verdict:
     """The whole objective's gradient at theta = 0 turns negative only above a threshold of d2."""
     threshold = _value(frame, "threshold d2", k=0.5, theta=0)
+    second = _value(frame, "threshold d2, second term", k=0.5, theta=0)
     rows = at(frame, "total", k=0.5, theta=0)
-    divided = bool(((rows.value < 0) == (rows.d2 > threshold)).all()) and 0 < threshold < 1
-    exact = divided and _agrees(at(frame, "total")) and _agrees(at(frame, "threshold d2"))
+    divided = bool(((rows.value < 0) == (rows.d2 > threshold)).all()) and bool((rows.value < 0).any())
+    agreeing = ("total", "threshold d2", "threshold d2, second term")
+    exact = divided and 0 < threshold < 1 and all(_agrees(at(frame, quantity)) for quantity in agreeing)
     note = (
-        f"At k = 1/2 the whole gradient points away from the expert only if d_E(s2) > {threshold:.4f}; "
-        "Example 3 looks at log p(s2) alone."
+        f"At k = 1/2 it does so only if d_E(s2) > {threshold:.4f}; the second term of (2) by itself, E[log p(s)], "
+        f"only if d_E(s2) > {second:.4g}. Example 3 looks at log p(s2) alone."
     )
     return holds(exact, threshold).as_corrected(note)
 
@@ -156,15 +175,19 @@ def decide_theorem_1(frame: pd.DataFrame) -> Verdict:
 
 
 def decide_theorem_1_total(frame: pd.DataFrame) -> Verdict:
-    """The overall gradient of (2) at the expert vanishes at one d2: the theorem needs k != 1 and d2 off that value."""
+    """The overall gradient of (2) at the expert vanishes for k = 1, and for other k at one d2."""
     zero = _value(frame, "threshold d2", k=0.5, theta=example.EXPERT)
     formula = (1 + np.exp(0.5)) / (2 + np.e + np.exp(0.5))
-    elsewhere = at(frame, "total", k=0.5, theta=example.EXPERT)
+    expert = at(frame, "total", theta=example.EXPERT)
+    elsewhere = at(expert, "total", k=0.5)
     nonzero = bool((np.abs(elsewhere.value[np.abs(elsewhere.d2 - zero) > 0.01]) > 1e-4).all())
+    equal_slopes = at(expert, "total", k=1)
+    vanishes = len(equal_slopes) > 0 and bool((np.abs(equal_slopes.value) < 1e-12).all())
     note = (
-        f"Nonzero except at d_E(s2) = {zero:.5f} = (1+e^k)/(2+e+e^k), k = 1/2: there the model's own marginal is right."
+        f"As Theorem 1 says, there is such a case; but at d_E(s2) = {zero:.5f} = (1+e^k)/(2+e+e^k), k = 1/2, the "
+        "model's own marginal is right and the gradient is zero, as it is for k = 1 at every d_E(s2)."
     )
-    exact = abs(zero - formula) < 1e-10 and nonzero and _agrees(at(frame, "total", theta=example.EXPERT))
+    exact = abs(zero - formula) < 1e-10 and nonzero and vanishes and _agrees(expert)
     return holds(exact, zero).as_corrected(note)
 
 
@@ -173,9 +196,9 @@ CLAIMS = [
         id="critique.energy-sign",
         source="Swamy et al. 2021",
         location="eqs. (4)-(5) against (11)-(13)",
-        statement="The energy of (4)-(5) gives the gradient (13) of log p(s2) at theta = 0, k = 1/2.",
-        printed=-0.125,
-        measures="gradient with (4)-(5) as printed",
+        statement="The energy of (4)-(5) gives the gradients of log p(s2) in (13) and Theorem 1.",
+        printed="(k-1)/4; -0.245",
+        measures="gradient at theta = 0, k = 1/2 with (4)-(5) as printed",
         decide=decide_energy_sign,
     ),
     Claim(
@@ -183,7 +206,7 @@ CLAIMS = [
         source="Swamy et al. 2021",
         location="Example 3, eqs. (11)-(13)",
         statement="At theta = 0 the gradient of log p(s2) is (k-1)/4, against cloning's, which points to the expert.",
-        printed=-0.125,
+        printed="(k-1)/4",
         measures="gradient at theta = 0, k = 1/2",
         decide=decide_example_3,
     ),
@@ -191,8 +214,8 @@ CLAIMS = [
         id="critique.example-3.objective",
         source="Swamy et al. 2021",
         location="Example 3, after (13)",
-        statement="The second term pushes the parameter away from the expert's policy.",
-        measures="d_E(s2) beyond which it holds",
+        statement="So EDM's gradient at theta = 0 pushes the parameter away from the expert's policy.",
+        measures="d_E(s2) beyond which the whole gradient does so, k = 1/2",
         decide=decide_objective,
     ),
     Claim(
@@ -216,18 +239,37 @@ CLAIMS = [
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """(a) the state term over k and theta; (b) the whole gradient over d2 at k = 1/2; (c) the same over k and d2."""
-    drawing, axes = style.panels(1, 3, height=2.5)
+    """(a) log p(s2) over k and theta; (b) both signs of the energy; (c), (d) the whole gradient over d2, and over k."""
+    drawing, axes = style.panels(2, 2, height=2.5)
     _draw_map(drawing, axes[0], at(frame, "state"), "theta")
-    axes[0].plot([0.5, 0.5], [0, 1], "o", color=style.BLACK, markerfacecolor="white")
-    axes[0].set(xlabel="slope $k$", ylabel=r"parameter $\theta$", title=r"$\partial_\theta \log p_\theta(s_2)$")
-    _draw_total(axes[1], frame)
-    _draw_map(drawing, axes[2], at(frame, "total", theta=0), "d2")
-    expert = at(frame, "threshold d2", theta=example.EXPERT)
-    axes[2].plot(expert.k, expert.value, "--", color=style.VERMILION, label=r"zero at the expert")
-    axes[2].set(xlabel="slope $k$", ylabel="$d_E(s_2)$", title=r"whole gradient at $\theta = 0$")
-    axes[2].legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    axes[0].plot([0.5, 0.5], [0, 1], "o", color=style.BLACK, markerfacecolor="white", label="Example 3, Theorem 1")
+    axes[0].set(xlabel="slope $k$", ylabel=r"parameter $\theta$", title=r"gradient of $\log p_\theta(s_2)$")
+    axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    _draw_signs(axes[1], frame)
+    _draw_total(axes[2], frame)
+    _draw_map(drawing, axes[3], at(frame, "total", theta=0), "d2")
+    expert = at(frame, "threshold d2", theta=example.EXPERT).dropna(subset="value")
+    axes[3].plot(expert.k, expert.value, "--", color=style.VERMILION, label="its zero at the expert (black: here)")
+    axes[3].set(xlabel="slope $k$", ylabel="$d_E(s_2)$", title=r"EDM's whole gradient at $\theta = 0$")
+    axes[3].legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return drawing
+
+
+def _draw_signs(axis, frame: pd.DataFrame) -> None:
+    looks = [("state", style.BLUE, "-", "E = -LSE: (11)-(13), as printed there"),
+             ("state, signs of (4)-(5)", style.ORANGE, "--", "E = +LSE: (4)-(5), as printed there")]  # fmt: skip
+    for quantity, colour, line, label in looks:
+        rows = at(frame, quantity, k=0.5)
+        axis.plot(rows.theta, rows.value, line, color=colour, label=label)
+        marked = rows[np.isclose(rows.theta, 0) | np.isclose(rows.theta, example.EXPERT)]
+        axis.plot(marked.theta, marked.value, "o", color=colour, markerfacecolor="white")
+        for theta, value in zip(marked.theta, marked.value, strict=True):
+            offset = (4, -10 if value > 0 else 5)
+            axis.annotate(f"{value:+.3f}", (theta, value), offset, textcoords="offset points", fontsize=7)
+    axis.axhline(0, color=style.GREY, linewidth=0.7)
+    axis.set(xlabel=r"parameter $\theta$", ylabel=r"nats per unit of $\theta$")
+    axis.set_title(r"gradient of $\log p_\theta(s_2)$, $k = 1/2$")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
 
 
 def _draw_map(drawing: Figure, axis, rows: pd.DataFrame, vertical: str) -> None:
@@ -245,5 +287,7 @@ def _draw_total(axis, frame: pd.DataFrame) -> None:
             if quantity == "total":
                 axis.plot(root, 0 * root, "o", color=colour, markerfacecolor="white")
     axis.axhline(0, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="$d_E(s_2)$", ylabel="gradient of the objective", title="$k = 1/2$")
+    axis.set(
+        xlabel="$d_E(s_2)$", ylabel=r"nats per unit of $\theta$", title="gradient of the log-likelihood, $k = 1/2$"
+    )
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=0.8, handlelength=1.5)

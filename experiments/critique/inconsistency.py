@@ -1,5 +1,6 @@
 """Critique, Section 3: where does EDM's optimum lie with infinitely many demonstrations, and cloning's?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,6 @@ from experiments.harness.claim import Claim, Verdict, holds
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from imitation.ebm.joint import shift_for
-
-COMPARED = 5.0  # gradient methods are compared where |theta*| is below this: beyond, the objective is flat
 
 
 @dataclass
@@ -38,8 +37,9 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
         "d2": d2,
         "edm": example.root(example.joint_slope, k, d2),
         "cloning": example.root(_cloning_slope, k, d2),
-        "edm_by_ascent": _ascent(k, d2, cfg.ascent_steps, context),
+        "edm_by_ascent": _ascent(example.joint, 1, k, d2, cfg.ascent_steps),
         "decoupled": example.root(_decoupled_slope, k, d2),
+        "decoupled_by_ascent": _ascent(_decoupled, 2, k, d2, cfg.ascent_steps),
     }
     frame = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
     frame["well_specified"] = np.arange(len(frame)) >= len(cfg.k) * len(cfg.d2)
@@ -54,14 +54,25 @@ def _cloning_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
     return example.slope(example.cloning, theta, k, d2)
 
 
-def _ascent(k: Tensor, d2: Tensor, steps: int, context: Context) -> np.ndarray:
-    """Gradient ascent on the objective (2) by autograd, from the expert; the step is one over the curvature's bound."""
-    rate = 4 / torch.maximum(k.abs(), torch.ones_like(k)) ** 2 / 2
-    theta = torch.full_like(k, example.EXPERT)
+def _ascent(objective: Callable[..., Tensor], parameters: int, k: Tensor, d2: Tensor, steps: int) -> np.ndarray:
+    """theta after gradient ascent by autograd, from the expert and a shift of 0; the step suits the curvature's bound.
+
+    Nesterov's momentum: where one state is rare the objective is nearly flat, and plain ascent would take too long.
+    """
+    rate = 1 / torch.maximum(k.abs(), torch.ones_like(k)) ** 2
+    start = torch.zeros(parameters, len(k), dtype=torch.float64)
+    start[0] = example.EXPERT
+    position = before = start
     for step in range(steps):
-        theta = theta + rate * example.slope(example.joint, theta, k, d2)
-        context.progress(step + 1, steps)
-    return theta.numpy()
+        ahead = position + step / (step + 3) * (position - before)
+        before, position = position, ahead + rate * example.slope(lambda at: objective(*at, k, d2), ahead)
+    return position[0].numpy()
+
+
+def _decoupled(theta: Tensor, shift: Tensor, k: Tensor, d2: Tensor) -> Tensor:
+    """E_expert[log p(s, a)] with a free shift of s2's logits: the shape of the parameters."""
+    moved = example.logits(theta, k) + torch.stack([torch.zeros_like(shift), shift], -1)[..., None]
+    return (example.weights(k, d2).flatten(-2) * moved.flatten(-2).log_softmax(-1)).sum(-1)
 
 
 def _decoupled_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
@@ -79,29 +90,40 @@ def _decoupled_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
     return example.slope(objective, theta)
 
 
+def _identified(frame: pd.DataFrame, column: str) -> bool:
+    """Whether a column has a number everywhere but for k = 0, d2 = 1, where no action depends on theta."""
+    return bool((frame[column].isna() == (np.isclose(frame.k, 0) & np.isclose(frame.d2, 1))).all())
+
+
 def decide_inconsistent(frame: pd.DataFrame) -> Verdict:
     """Off two curves EDM's optimum is not the expert, and ascent confirms it; cloning's is, wherever it exists."""
-    near = frame[frame.edm.abs() < COMPARED]
-    ascent = float((near.edm - near.edm_by_ascent).abs().max())
+    ascent = float((frame.edm - frame.edm_by_ascent).abs().max())
     cloning = float((frame.cloning - example.EXPERT).abs().max())
-    consistent = float((frame[frame.well_specified].edm - example.EXPERT).abs().max())
-    map_rows = frame[~frame.well_specified]
-    share = float(((map_rows.edm - example.EXPERT).abs() > 0.05).mean())
-    cell = map_rows[np.isclose(map_rows.k, 0.5) & np.isclose(map_rows.d2, 0.75)]
-    exact = ascent < 1e-6 and cloning < 1e-9 and consistent < 1e-9 and share > 0.5
+    right = frame.well_specified | np.isclose(frame.k, 1)
+    consistent = float((frame[right].edm - example.EXPERT).abs().max())
+    others = (frame[~right].edm - example.EXPERT).abs().dropna()
+    off, nearest = float((others > 0.05).mean()), float(others.min())
+    cell = frame[np.isclose(frame.k, 0.5) & np.isclose(frame.d2, 0.75)].edm.iloc[0]
+    found = _identified(frame, "edm") and _identified(frame, "cloning")
+    exact = found and ascent < 1e-6 and cloning < 1e-9 and consistent < 1e-9 and nearest > 1e-6
     note = (
-        f"theta* at k = 1/2, d_E(s2) = 3/4 (expert: 1). Off by over 0.05 on {share:.0%} of the map, right only for "
-        f"k = 1 or d_E(s2) = (1+e^k)/(2+e+e^k). Cloning is off by at most {cloning:.0e}; ascent agrees to {ascent:.0e}."
+        f"theta* at k = 1/2, d_E(s2) = 3/4 (expert: 1). Right for k = 1 or d_E(s2) = (1+e^k)/(2+e+e^k); elsewhere on "
+        f"the map never, and off by over 0.05 in {off:.0%} of it. Cloning is off by at most {cloning:.0e}; gradient "
+        f"ascent agrees to {ascent:.0e}."
     )
-    return holds(exact, float(cell.edm.iloc[0]), note)
+    return holds(exact, float(cell), note)
 
 
 def decide_decoupled(frame: pd.DataFrame) -> Verdict:
-    """With a free shift every optimum is the expert."""
-    rows = frame.dropna(subset=["decoupled"])
-    error = float((rows.decoupled - example.EXPERT).abs().max())
-    note = f"Largest distance of theta* from the expert over {len(rows)} cells."
-    return holds(error < 1e-9 and len(rows) > 0, error, note)
+    """With a free shift every optimum is the expert, by root finding and by ascent on both parameters."""
+    error = float((frame.decoupled - example.EXPERT).abs().max())
+    inside = frame[(frame.d2 > 0) & (frame.d2 < 1)]  # at the ends the best shift is infinite
+    ascent = float((inside.decoupled_by_ascent - example.EXPERT).abs().max(skipna=False))
+    note = (
+        f"Largest distance of theta* from the expert over {int(frame.decoupled.notna().sum())} of {len(frame)} cells "
+        f"(k = 0, d_E(s2) = 1 is not identified); ascent on both parameters comes within {ascent:.0e}."
+    )
+    return holds(_identified(frame, "decoupled") and error < 1e-9 and ascent < 1e-4, error, note)
 
 
 CLAIMS = [

@@ -1,5 +1,7 @@
 """Finite demonstrations: estimators against independent ones, theory, and broken variants that must be caught."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from experiments.harness.record import frame_bytes
 CLAIMS = {claim.id: claim for claim in finite_sample.CLAIMS}
 GOOD = {"reproduced", "corrected"}
 CONFIG = finite_sample.Config(
-    k=0.5, d2=[0.25, 0.75], n=[10, 30, 100, 1000, 10_000, 100_000], repetitions=100, seeds=list(range(12))
+    k=0.5, d2=[0.4, 0.5], n=[20, 50, 100, 300, 1000, 3000, 10_000, 100_000], repetitions=300, seeds=list(range(16))
 )
 
 
@@ -57,9 +59,10 @@ def test_without_a_maximum_the_edge_is_the_estimate() -> None:
 
 
 def test_large_sample_theory(frame: pd.DataFrame) -> None:
-    case, (n, squared) = "misspecified, 0.25", finite_sample.errors(frame, "misspecified, 0.25", "cloning")
+    case = "misspecified, 0.4"
+    n, squared = finite_sample.errors(frame, case, "cloning")
     theory = finite_sample._large_sample(frame, case)
-    information = 0.75 * expit(1) * expit(-1) + 0.25 * 0.25 * expit(0.5) * expit(-0.5)
+    information = 0.6 * expit(1) * expit(-1) + 0.4 * 0.25 * expit(0.5) * expit(-0.5)
     assert theory["cloning"] == pytest.approx(information**-0.5)
     assert np.sqrt(squared[:, -1].mean() * n[-1]) == pytest.approx(theory["cloning"], rel=0.06)
     well = finite_sample._large_sample(frame, "well specified")
@@ -76,11 +79,55 @@ def test_estimators_swapped_fail_every_claim(frame: pd.DataFrame, id: str) -> No
     assert CLAIMS[id].verdict(swapped(frame), "laptop").verdict not in GOOD
 
 
-def test_k_equal_to_one_has_no_floor() -> None:
-    """With k = 1 EDM's optimum is the expert: there is no crossover to find."""
-    config = finite_sample.Config(k=1.0, d2=[0.25, 0.75], n=CONFIG.n, repetitions=50, seeds=list(range(6)))
-    frame = finite_sample.run(config, Context())
-    assert CLAIMS["critique.finite-sample.crossover"].verdict(frame, "laptop").verdict not in GOOD
+def with_wrong_energy_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EDM's estimate with p(s) ~ 1 / sum e^f, the signs of (4)-(5)."""
+    real = finite_sample._estimates
+
+    def estimates(n, visits2, feature, k):
+        data = np.broadcast_arrays(n.astype(float), visits2.astype(float), feature)
+
+        def slope(theta, n, visits2, feature):
+            first, other = expit(theta), k * expit(k * theta)
+            share = 1 / (1 + (1 + np.exp(k * theta)) / (1 + np.exp(theta)))  # the other state's, as 1 / sum e^f
+            own = (n - visits2) * first + visits2 * other
+            return (feature - 2 * own) / n + (1 - share) * first + share * other
+
+        return real(n, visits2, feature, k) | {"edm": finite_sample._maximum(slope, data)}
+
+    monkeypatch.setattr(finite_sample, "_estimates", estimates)
+
+
+def with_errors_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloning sees at most 100 pairs, however many are demonstrated."""
+    real = finite_sample._estimates
+
+    def estimates(n, visits2, feature, k):
+        few = np.minimum(n, 100) / n
+        kept = real(np.maximum(n * few, 2), (visits2 * few).round(), feature * few, k)
+        return real(n, visits2, feature, k) | {"cloning": kept["cloning"] + 0.05}
+
+    monkeypatch.setattr(finite_sample, "_estimates", estimates)
+
+
+def with_equal_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """k = 1: EDM's optimum is the expert, there is no floor and nothing to cross."""
+    monkeypatch.setitem(vars(CONFIG), "k", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("id", "breaks"),
+    [
+        ("critique.finite-sample.cloning", with_errors_that_stay),
+        ("critique.finite-sample.floor", with_wrong_energy_sign),
+        ("critique.finite-sample.floor", with_equal_slopes),
+        ("critique.finite-sample.efficiency", with_wrong_energy_sign),
+        ("critique.finite-sample.crossover", with_errors_that_stay),
+        ("critique.finite-sample.crossover", with_equal_slopes),
+    ],
+)
+def test_negative_controls(id: str, breaks: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks(monkeypatch)
+    assert CLAIMS[id].verdict(measure(), "laptop").verdict not in GOOD
 
 
 def test_seeds_are_independent_of_what_runs_beside_them(frame: pd.DataFrame) -> None:

@@ -63,6 +63,13 @@ def with_wrong_energy_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(example, "log_state_density", lambda logits, sign: real(logits, "-f"))
 
 
+def without_the_state_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EDM is cloning: its gradient never points away."""
+    monkeypatch.setattr(example, "state_term", lambda theta, k, d2, sign="f": 0 * theta * k * d2)
+    monkeypatch.setattr(example, "joint_slope", gradient_sign._cloning_slope)
+    monkeypatch.setattr(gradient_sign, "_second_term_slope", lambda theta, k, d2: 0 * theta * k * d2)
+
+
 def with_expert_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demonstrations come from theta = 1.1: cloning's gradient at theta = 1 is not zero."""
     real = example.weights
@@ -83,6 +90,8 @@ def with_summed_visits(monkeypatch: pytest.MonkeyPatch) -> None:
         ("critique.energy-sign", with_wrong_energy_sign),
         ("critique.example-3", with_wrong_energy_sign),
         ("critique.example-3.objective", with_summed_visits),
+        ("critique.example-3.objective", without_the_state_term),
+        ("critique.theorem-1.objective", without_the_state_term),
         ("critique.theorem-1", with_wrong_energy_sign),
         ("critique.theorem-1", with_expert_elsewhere),
         ("critique.theorem-1.objective", with_summed_visits),

@@ -1,5 +1,7 @@
 """EDM's p(s) against the visited states: verdicts, and broken variants that the decisions must catch."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -81,3 +83,11 @@ def test_example_2_fails_unshifted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_same_seed_gives_the_same_bytes(frame: pd.DataFrame) -> None:
     assert frame_bytes(measure()) == frame_bytes(frame)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_verdicts_do_not_hang_on_the_seed(seed: int) -> None:
+    config = catalogue.canonical("critique/pseudo_visitation", "laptop")
+    frame = pseudo_visitation.run(replace(config, seed=seed, self_loop_states=[1, 2]), Context())
+    for id in ("critique.shift-invariance", "critique.example-2"):
+        assert CLAIMS[id].decide(frame).verdict == "reproduced"
