@@ -31,10 +31,10 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 reproduce-all: $(READY) ## measure, draw, decide and report every experiment at SCALE
-	$(RUN) -m experiments --multirun experiment=$(EXPERIMENTS) scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(ARGS)
+	$(RUN) -m experiments --multirun experiment=$(EXPERIMENTS) scale='$(SCALE)' hydra/launcher='$(LAUNCHER)' $(ARGS)
 
 reproduce: $(READY) ## the same for one: EXPERIMENT=critique/gradient_sign SCALE=smoke ARGS="k=[0.5]"
-	$(RUN) -m experiments experiment=$(EXPERIMENT) scale=$(SCALE) $(ARGS)
+	$(RUN) -m experiments experiment='$(EXPERIMENT)' scale='$(SCALE)' $(ARGS)
 
 figures: $(READY) ## redraw all figures, the ledger, the scoreboard and the page from the CSVs alone
 	$(RUN) -m experiments.harness.report

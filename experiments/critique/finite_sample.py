@@ -14,7 +14,7 @@ from experiments.critique import _two_state as example
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, below, equivalent, holds, jointly, weakest
 from experiments.harness.context import Context
-from experiments.harness.schema import bounded
+from experiments.harness.schema import bounded, seed_list
 from experiments.harness.stats import Interval, bootstrap_interval
 
 SHARD_AXES = ("seeds",)
@@ -32,7 +32,7 @@ class Config:
     d2: list[float] = bounded(0.001, 0.999)
     n: list[int] = bounded(2, 10_000_000)
     repetitions: int = bounded(1, 100_000)
-    seeds: list[int] = bounded(0)
+    seeds: list[int] = seed_list()
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:

@@ -182,7 +182,9 @@ def decide_theorem_1_total(frame: pd.DataFrame) -> Verdict:
     elsewhere = at(expert, "total", k=0.5)
     nonzero = bool((np.abs(elsewhere.value[np.abs(elsewhere.d2 - zero) > 0.01]) > 1e-4).all())
     equal_slopes = at(expert, "total", k=1)
-    vanishes = len(equal_slopes) > 0 and bool((np.abs(equal_slopes.value) < 1e-12).all())
+    if equal_slopes.empty:
+        raise LookupError("k = 1 at the expert is not in the frame")
+    vanishes = bool((np.abs(equal_slopes.value) < 1e-12).all())
     note = (
         f"As Theorem 1 says, there is such a case; but at d_E(s2) = {zero:.5f} = (1+e^k)/(2+e+e^k), k = 1/2, the "
         "model's own marginal is right and the gradient is zero, as it is for k = 1 at every d_E(s2)."

@@ -17,7 +17,7 @@ from torch import Tensor
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, below, equivalent, jointly, weakest
 from experiments.harness.context import Context
-from experiments.harness.schema import bounded
+from experiments.harness.schema import bounded, seed_list
 from experiments.harness.stats import Interval, mean_interval
 from imitation.ebm.sgld import (
     OFFICIAL_ALPHA,
@@ -62,7 +62,7 @@ class Config:
     steps: int = bounded(1, 10_000)
     reinitialised: float = bounded(0, 1)
     bins: int = bounded(2, 200)
-    seeds: list[int] = bounded(0)
+    seeds: list[int] = seed_list()
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:

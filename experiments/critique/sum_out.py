@@ -22,7 +22,7 @@ from experiments.critique._confined_network import Network, log_integral, weight
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, above, below, holds, jointly
 from experiments.harness.context import Context
-from experiments.harness.schema import bounded
+from experiments.harness.schema import bounded, seed_list
 from experiments.harness.stats import Interval, bootstrap_interval, mean_interval
 from imitation.ebm.joint import log_state_density
 from imitation.ebm.langevin import Langevin, gradient_of
@@ -64,7 +64,7 @@ class Config:
     chains: int = bounded(1, 1_000_000)
     start: float = bounded(0.1, 20)
     shown: int = bounded(1, 10_000)
-    seeds: list[int] = bounded(0)
+    seeds: list[int] = seed_list()
 
 
 def network(cfg: Config, dimension: int, context: Context) -> Network:

@@ -14,6 +14,8 @@ from experiments.harness.claim import SCALES
 from experiments.harness.record import Plan
 from experiments.harness.schema import BadInputError
 
+LAUNCHERS = ("local", "slurm", "submitit_local", "submitit_slurm", "joblib", "basic")
+
 
 def plans(overrides: Sequence[str], multirun: bool) -> list[Plan]:
     """One checked plan per job that these Hydra overrides ask for.
@@ -24,15 +26,22 @@ def plans(overrides: Sequence[str], multirun: bool) -> list[Plan]:
     parsed = [_parsed(override) for override in overrides]
     if not multirun and any(override.is_sweep_override() for override in parsed):
         raise BadInputError("several values for one key: add -m to run them all, or write a list as key=[1,2]")
-    jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0] if multirun else [list(overrides)]
+    try:
+        jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0] if multirun else [list(overrides)]
+    except HydraException:
+        raise BadInputError(f"{' '.join(overrides)}: cannot be swept; allowed: key=a,b and key=range(1,4)") from None
     with initialize_config_dir(str(catalogue.CONFIGS), version_base="1.3"):
-        return [_plan(job) for job in jobs]
+        found = [_plan(job) for job in jobs]
+    for plan in found:
+        if [other.folder for other in found].count(plan.folder) > 1:
+            raise BadInputError(f"{runner.shown(plan.folder)}: several jobs of this sweep are the same run")
+    return found
 
 
 def _parsed(override: str) -> Override:
     try:
         return OverridesParser.create().parse_override(override)
-    except HydraException:
+    except (HydraException, ValueError):
         raise BadInputError(f"{override}: cannot be read; allowed: key=value, lists as key=[1,2]") from None
 
 
@@ -40,11 +49,17 @@ def _plan(job: list[str]) -> Plan:
     parsed = [_parsed(override) for override in job]
     experiment = _choice(parsed, "experiment", catalogue.experiments(), default=None)
     _choice(parsed, "scale", SCALES, default="laptop")
+    _choice(parsed, "hydra/launcher", LAUNCHERS, default="local")
+    known = [*map(str, catalogue.paper_values(experiment)), *runner.RUN_KEYS, "experiment"]
+    for override in parsed:
+        name = override.key_or_group
+        if name.split(".")[0] not in known and not name.startswith(("hydra.", "hydra/")):
+            raise BadInputError(f"{override.input_line}: unknown key; allowed: {', '.join(known)}")
     try:
-        settings = compose("config", overrides=job)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInputError(_explain(parsed, experiment, error)) from None
-    return runner.plan(settings, experiment)
+        return runner.plan(compose("config", overrides=job), experiment)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        ours = " ".join(str(override.input_line) for override in parsed if override.key_or_group != "experiment")
+        raise BadInputError(f"{ours}: cannot be used; allowed: key=value with {', '.join(known)}") from None
 
 
 def _choice(parsed: list[Override], key: str, allowed: Sequence[str], default: str | None) -> str:
@@ -55,13 +70,3 @@ def _choice(parsed: list[Override], key: str, allowed: Sequence[str], default: s
     if value not in allowed:
         raise BadInputError(f"{key}={value}: unknown; allowed: {', '.join(allowed)}")
     return value
-
-
-def _explain(parsed: list[Override], experiment: str, error: Exception) -> str:
-    """Hydra's several lines as one that names the key and what is allowed."""
-    known = [*map(str, catalogue.paper_values(experiment)), *runner.RUN_KEYS, "experiment"]
-    for override in parsed:
-        name = override.key_or_group
-        if name.split(".")[0] not in known and not name.startswith("hydra"):
-            return f"{override.input_line}: unknown key; allowed: {', '.join(known)}"
-    return " ".join(str(error).split())

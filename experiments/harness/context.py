@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from experiments.harness.files import sha256, write_whole
-from experiments.harness.record import frame_bytes, read_frame
+from experiments.harness.frames import frame_bytes, read_frame
 from imitation.population import Generators
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -28,7 +29,7 @@ def watched(plans: Sequence[Plan], console: Console) -> Iterator[None]:
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         console=console, disable=not console.is_terminal,
     )  # fmt: skip
-    tasks = {plan.folder: bars.add_task(_name(plan), total=None, start=False, visible=False) for plan in plans}
+    tasks = {plan.folder: bars.add_task(escape(_name(plan)), total=None, start=False, visible=False) for plan in plans}
     since = time.time()
 
     def watch() -> None:
@@ -75,9 +76,11 @@ def _advance(bars: Progress, task: TaskID, status: dict[str, Any]) -> None:
 
 def _announce(plan: Plan, status: dict[str, Any], console: Console) -> None:
     if status["outcome"] == "failed":
-        console.print(f"[red]failed[/red] {_name(plan)}: {status['message']}", highlight=False, soft_wrap=True)
+        text = f"failed: {_name(plan)}: {status['message']}"
+        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     elif not console.is_terminal:
-        console.print(f"ran {_name(plan)} in {status['seconds']:.1f} s", highlight=False, soft_wrap=True)
+        text = f"ran {_name(plan)} in {status['seconds']:.1f} s"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _name(plan: Plan) -> str:
@@ -91,5 +94,7 @@ def verdicts(entries: Sequence[Entry], console: Console) -> None:
     for entry in entries:
         verdict = entry.verdict
         coloured = f"[{COLOURS[verdict.verdict]}]{verdict.verdict}[/]"
-        table.add_row(entry.id, coloured, number(entry.printed), number(verdict.measured), spread(verdict), entry.scale)
+        table.add_row(
+            entry.id, coloured, escape(number(entry.printed)), number(verdict.measured), spread(verdict), entry.scale
+        )
     console.print(table)

@@ -7,18 +7,29 @@ from pathlib import Path
 from typing import Any
 
 
+class CannotWriteError(Exception):
+    """A result cannot be written: a full disk, an unwritable folder. The message is one line."""
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write aside, flush to the disk, then rename over `path`: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write aside, flush to the disk, then rename over `path`: a reader sees the old file or the new one.
+
+    Raises:
+        CannotWriteError: the system refused.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with aside.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWriteError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -70,23 +70,28 @@ def load(results: Path) -> dict[str, Result]:
     return {name: measured for name, measured in found.items() if measured is not None}
 
 
-def entries(measured: dict[str, Result]) -> list[Entry]:
-    """All claims by document: the decided ones in the order of their experiments, then the planned ones."""
+def entries(measured: dict[str, Result], results: Path | None = None) -> list[Entry]:
+    """All claims by document: those with an experiment in its order, then the planned ones.
+
+    Args:
+        results: where the measured ones were read, to say why others are missing there.
+    """
     found = []
     for folder in catalogue.SOURCES:
         document = catalogue.source(folder)
         for name in catalogue.experiments():
             if name.startswith(folder + "/"):
-                found += [_entry(folder, claim, name, measured.get(name)) for claim in catalogue.claims(name)]
+                why = result.problem(results, name) if results and name not in measured else ""
+                found += [_entry(folder, claim, name, measured.get(name), why) for claim in catalogue.claims(name)]
         for id, (location, statement) in document.planned.items():
             unmeasured = Verdict(NOT_RUN, note="No experiment decides this yet.")
             found.append(Entry(folder, id, document.citation, location, statement, None, unmeasured))
     return found
 
 
-def _entry(folder: str, claim: Claim, experiment: str, measured: Result | None) -> Entry:
+def _entry(folder: str, claim: Claim, experiment: str, measured: Result | None, why: str) -> Entry:
     if measured is None:
-        return _stated(folder, claim, Verdict(NOT_RUN, note="No complete result at any scale."), "", experiment)
+        return _stated(folder, claim, Verdict(NOT_RUN, note=why), "", experiment)
     if not measured.is_stale:
         verdict = claim.verdict(measured.frame, measured.scale)
     else:

@@ -1,18 +1,15 @@
 """The record of a run: where it lies, whether it is current, and how it is written and read."""
 
-import io
 import json
 import os
 import platform
+import shlex
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from experiments.harness import catalogue
 from experiments.harness.files import dumps, sha256, write_whole
@@ -30,7 +27,7 @@ class Plan:
     device: str
     force: bool
 
-    @property
+    @cached_property
     def changed(self) -> dict[str, Any]:
         """Keys in which the configuration differs from the canonical one of this scale."""
         canonical = asdict(catalogue.canonical(self.experiment, self.scale))
@@ -42,7 +39,8 @@ class Plan:
         canonical = catalogue.canonical(self.experiment, self.scale)
         axes = getattr(catalogue.module(self.experiment), "SHARD_AXES", ())
         return bool(self.changed) and all(
-            key in axes and set(value) < set(getattr(canonical, key)) for key, value in self.changed.items()
+            key in axes and value == [item for item in getattr(canonical, key) if item in value]
+            for key, value in self.changed.items()
         )
 
     @property
@@ -52,7 +50,7 @@ class Plan:
             return self.results / self.experiment / self.scale
         label = ",".join(f"{key}={_label(value)}" for key, value in self.changed.items())
         if self.is_shard:
-            return self.results / self.experiment / self.scale / "shards" / label
+            return self.results / self.experiment / self.scale / "shards" / _short(label)
         return catalogue.ROOT / "outputs" / self.experiment / self.scale / _short(label)
 
     @property
@@ -66,7 +64,7 @@ class Plan:
         return {
             "configuration_hash": sha256(dumps(asdict(self.config))),
             "source_hash": source_hash(self.experiment),
-            "input_hashes": {Path(path).name: sha256(Path(path).read_bytes()) for path in inputs},
+            "input_hashes": {str(path): sha256(Path(path).read_bytes()) for path in inputs},
         }
 
     def is_current(self) -> bool:
@@ -83,7 +81,8 @@ class Plan:
 
 def _label(value: Any) -> str:
     if isinstance(value, list):
-        consecutive = len(value) > 2 and value == list(range(value[0], value[0] + len(value)))
+        whole = len(value) > 2 and all(type(item) is int for item in value)
+        consecutive = whole and value == list(range(value[0], value[0] + len(value)))
         return f"{value[0]}-{value[-1]}" if consecutive else "+".join(map(str, value))
     return str(value)
 
@@ -93,26 +92,22 @@ def _short(label: str) -> str:
     return safe if safe == label and len(label) <= 80 else f"{safe[:60]}-{sha256(label)[:10]}"
 
 
+REQUIRED = frozenset(
+    "experiment scale configuration departures configuration_hash source_hash input_hashes metrics_hash commit dirty "
+    "versions device threads wall_seconds peak_memory_mb seeds command".split()
+)
+
+
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The run.json of a folder whose metrics.csv is the one it was written for; None if there is no such pair."""
     try:
         record = json.loads((folder / "run.json").read_text())
-        intact = sha256((folder / "metrics.csv").read_bytes()) == record["metrics_hash"]
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
+        content = (folder / "metrics.csv").read_bytes()
+    except (OSError, ValueError):
         return None
-    return record if intact else None
-
-
-def read_frame(path: Path | io.BytesIO) -> pd.DataFrame:
-    """A metrics.csv as it was measured: floats exact, strings never turned into missing values."""
-    return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
-
-
-def frame_bytes(frame: pd.DataFrame) -> bytes:
-    """The bytes of metrics.csv for a frame: the same frame gives the same bytes on every system."""
-    text = io.StringIO()
-    frame.to_csv(text, index=False, lineterminator="\n", na_rep="nan")
-    return text.getvalue().encode()
+    if not isinstance(record, dict) or not record.keys() >= REQUIRED:
+        return None
+    return record if sha256(content) == record["metrics_hash"] else None
 
 
 def write(plan: Plan, content: bytes, measured: dict[str, Any]) -> None:
@@ -120,7 +115,8 @@ def write(plan: Plan, content: bytes, measured: dict[str, Any]) -> None:
 
     Figures of an earlier frame are deleted first: a picture in the folder is always one of its metrics.csv.
     """
-    drawn_in = plan.folder.parents[1] if plan.is_shard else plan.folder
+    joined = plan.folder.parents[1]
+    drawn_in = joined if plan.is_shard and read_record(joined) is None else plan.folder
     for picture in drawn_in.glob("figure.*"):
         picture.unlink()
     write_whole(plan.folder / "metrics.csv", content)
@@ -173,6 +169,6 @@ def _processor() -> str:
 def command(plan: Plan) -> str:
     """The command that repeats this run."""
     device = [] if plan.device == "cpu" else [f"device={plan.device}"]
-    changes = [f"'{key}={value}'".replace(" ", "") for key, value in plan.changed.items()]
+    changes = [shlex.quote(f"{key}={json.dumps(value, separators=(',', ':'))}") for key, value in plan.changed.items()]
     arguments = [f"experiment={plan.experiment}", f"scale={plan.scale}", *device, *changes]
-    return " ".join([Path(sys.executable).name.rstrip("0123456789."), "-m", "experiments", *arguments])
+    return " ".join(["python", "-m", "experiments", *arguments])

@@ -10,10 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from experiments.harness import catalogue, ledger
-from experiments.harness.files import write_whole
+from experiments.harness.files import CannotWriteError, write_whole
 from experiments.harness.page import page
 from experiments.harness.readme import updated as readme_with
+from experiments.harness.record import read_record
 from experiments.harness.result import Result
 from experiments.harness.scoreboard import scoreboard
 from experiments.harness.style import rendered
@@ -48,14 +51,23 @@ def summaries(results: Path, rows: list[ledger.Entry], measured: dict[str, Resul
 
 
 def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
-    """Bring the ledger, the scoreboard and the page up to date, on wish the figures too; returns the entries."""
+    """Bring the ledger, the scoreboard and the page up to date, on wish the figures too; returns the entries.
+
+    Raises:
+        CannotWriteError: the folder cannot be written.
+    """
+    with FileLock(results / ".lock"):  # two that report at once would mix what they read
+        return _write(results, redraw)
+
+
+def _write(results: Path, redraw: bool) -> list[ledger.Entry]:
     measured = ledger.load(results)
     missing = {
         name: result for name, result in measured.items() if redraw or not (result.folder / "figure.png").exists()
     }
     for path, content in figures(missing).items():
         write_whole(path, content)
-    rows = ledger.entries(measured)
+    rows = ledger.entries(measured, results)
     for path, text in summaries(results, rows, measured).items():
         write_whole(path, text)
     return rows
@@ -64,7 +76,7 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
 def differences(results: Path) -> list[Path]:
     """Files that are not what the CSVs in `results` give."""
     measured = ledger.load(results)
-    texts = summaries(results, ledger.entries(measured), measured)
+    texts = summaries(results, ledger.entries(measured, results), measured)
     expected = {path: text.encode() for path, text in texts.items()} | figures(measured)
     return [path for path, content in expected.items() if not _same(path, content)]
 
@@ -103,14 +115,29 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    if not options.check:
-        rows = write(options.results.resolve(), redraw=True)
-        print(f"{len(rows)} claims; page: {options.results / 'index.html'}")
-        return 0
-    wrong = differences(options.results.resolve())
-    for path in wrong:
-        print(f"{path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
-    return 1 if wrong else 0
+    results = (catalogue.ROOT / options.results).resolve()
+    broken = [folder for folder in results.glob("*/*/*/") if _is_broken(folder)]
+    for folder in broken:
+        print(f"{folder}: metrics.csv is not what run.json was written for; measure it again", file=sys.stderr)
+    if broken or not results.is_dir():
+        print(f"error: {results}: must be a folder of whole results", file=sys.stderr)
+        return 2
+    if options.check:
+        wrong = differences(results)
+        for path in wrong:
+            print(f"{path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
+        return 1 if wrong else 0
+    try:
+        rows = write(results, redraw=True)
+    except (CannotWriteError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(rows)} claims; page: {results / 'index.html'}")
+    return 0
+
+
+def _is_broken(folder: Path) -> bool:
+    return (folder / "metrics.csv").exists() and read_record(folder) is None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pandas as pd
 
 from experiments.harness import catalogue
 from experiments.harness.claim import SCALES
-from experiments.harness.record import read_frame, read_record
+from experiments.harness.frames import read_frame
+from experiments.harness.record import read_record
 from experiments.harness.source import source_hash
 
 
@@ -27,10 +28,9 @@ class Result:
     @cached_property
     def is_stale(self) -> bool:
         """Whether the measuring code or the configuration changed since."""
-        canonical = asdict(catalogue.canonical(self.experiment, self.scale))
         return (
             self.record["source_hash"] != source_hash(self.experiment)
-            or json.loads(json.dumps(canonical)) != self.record["configuration"]
+            or _canonical(self.experiment, self.scale) != self.record["configuration"]
         )
 
 
@@ -41,30 +41,64 @@ def largest(results: Path, experiment: str) -> Result | None:
 
 
 def read(results: Path, experiment: str, scale: str) -> Result | None:
-    """The result at one scale: the canonical record, else its shards if they are complete, else None."""
+    """The result at one scale: the whole record, or complete shards where there is no record of the present code."""
     folder = results / experiment / scale
     record = read_record(folder)
-    if record is not None:
-        return Result(experiment, scale, folder, read_frame(folder / "metrics.csv"), record)
-    return _read_shards(folder, experiment, scale)
+    whole = Result(experiment, scale, folder, read_frame(folder / "metrics.csv"), record) if record else None
+    if whole is not None and not whole.is_stale:
+        return whole
+    shards = _current_shards(folder, experiment, scale)
+    return whole if _coverage(shards, experiment, scale) else _joined(shards, folder, experiment, scale)
 
 
-def _read_shards(folder: Path, experiment: str, scale: str) -> Result | None:
-    """Shards join if they were measured by the same code and cover every item of the axis they split exactly once."""
-    parts = [(read_record(shard), shard) for shard in sorted(folder.glob("shards/*/"))]
-    if not parts:
-        return None
-    records = [record for record, _ in parts if record is not None]
-    canonical = json.loads(json.dumps(asdict(catalogue.canonical(experiment, scale))))
+def problem(results: Path, experiment: str) -> str:
+    """Why there is no result, as a sentence for the ledger."""
+    for scale in reversed(SCALES):
+        folder = results / experiment / scale
+        if (folder / "metrics.csv").exists() and read_record(folder) is None:
+            return f"{experiment}/{scale}/metrics.csv is not what its run.json was written for: measure again."
+        if list(folder.glob("shards/*/")):
+            return _coverage(_current_shards(folder, experiment, scale), experiment, scale)
+    return "No complete result at any scale."
+
+
+Shard = tuple[Path, dict[str, Any]]
+
+
+def _current_shards(folder: Path, experiment: str, scale: str) -> list[Shard]:
+    """The shards that the present code measured."""
+    found = [(shard, read_record(shard)) for shard in sorted(folder.glob("shards/*/"))]
+    if not found:
+        return []
+    source = source_hash(experiment)
+    return [(shard, record) for shard, record in found if record is not None and record["source_hash"] == source]
+
+
+def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:
+    """Nothing if the shards cover every item of the one axis that they split exactly once, else what is wrong."""
+    records = [record for _, record in shards]
+    canonical = _canonical(experiment, scale)
     axis = _split_axis(records, canonical)
-    if axis is None or len({record["source_hash"] for record in records}) != 1:
-        return None
+    if axis is None:
+        return f"No shards at {scale} scale that the present code measured and that split one axis."
     items = [item for record in records for item in record["configuration"][axis]]
-    if sorted(items) != sorted(canonical[axis]):
-        return None
-    frames = [read_frame(shard / "metrics.csv") for record, shard in parts if record is not None]
-    joined = pd.concat(frames, ignore_index=True)
-    return Result(experiment, scale, folder, joined, _joined_record(records, canonical))
+    twice = sorted({item for item in items if items.count(item) > 1})
+    absent = [item for item in canonical[axis] if item not in items]
+    if twice:
+        return f"Shards at {scale} scale overlap at {axis}={twice}: delete those that are too many."
+    return f"Shards at {scale} scale lack {axis}={absent}." if absent else ""
+
+
+def _joined(shards: list[Shard], folder: Path, experiment: str, scale: str) -> Result:
+    frames = [read_frame(shard / "metrics.csv") for shard, _ in shards]
+    records = [record for _, record in shards]
+    record = _joined_record(records, _canonical(experiment, scale))
+    return Result(experiment, scale, folder, pd.concat(frames, ignore_index=True), record)
+
+
+def _canonical(experiment: str, scale: str) -> dict[str, Any]:
+    """The canonical configuration as run.json holds it."""
+    return json.loads(json.dumps(asdict(catalogue.canonical(experiment, scale))))
 
 
 def _joined_record(records: list[dict[str, Any]], canonical: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """From a composed configuration to a plan, and from a plan to a record."""
 
+import contextlib
 import importlib
 import json
+import re
 import resource
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.harness import catalogue, record
-from experiments.harness.files import remove_leftovers, sha256, write_whole
+from experiments.harness import catalogue, frames, record
+from experiments.harness.files import CannotWriteError, remove_leftovers, sha256, write_whole
 from experiments.harness.record import Plan
 from experiments.harness.schema import BadInputError, checked
 
@@ -27,15 +29,18 @@ def plan(settings: DictConfig, experiment: str) -> Plan:
     Raises:
         BadInputError: a value that the experiment's schema or the runner does not allow.
     """
-    values = OmegaConf.create({key: settings[key] for key in settings if key not in RUN_KEYS})
+    values = OmegaConf.masked_copy(settings, [str(key) for key in settings if key not in RUN_KEYS])
     module = catalogue.module(experiment)
+    for key in RUN_KEYS:
+        if key not in settings or OmegaConf.is_missing(settings, key):
+            raise BadInputError(f"{key}: missing; leave it out for its usual value")
     if not isinstance(settings.force, bool):
         raise BadInputError(f"force={settings.force}: must be true or false")
     return Plan(
         experiment=experiment,
         scale=settings.scale,
         config=checked(module.Config, values),
-        results=catalogue.ROOT / str(settings.results),
+        results=_results(settings.results),
         device=_device(str(settings.device), getattr(module, "DEVICES", ("cpu",))),
         force=settings.force,
     )
@@ -43,11 +48,20 @@ def plan(settings: DictConfig, experiment: str) -> Plan:
 
 def _device(name: str, supported: Sequence[str]) -> str:
     """An experiment says in DEVICES what it has been run on; without that it is the cpu alone."""
-    if name.split(":")[0] not in supported:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name) or name.split(":")[0] not in supported:
         raise BadInputError(f"device={name}: allowed for this experiment: {', '.join(supported)}")
     if name != "cpu" and not importlib.import_module("torch").cuda.is_available():
         raise BadInputError(f"device={name}: this machine has no CUDA device; allowed is cpu")
     return name
+
+
+def _results(given: Any) -> Path:
+    """A folder for results, relative to the project."""
+    folder = (catalogue.ROOT / given).resolve() if isinstance(given, str) and given.strip() else None
+    code = [catalogue.ROOT / name for name in ("configs", "experiments", "imitation", "tests", ".git", ".venv")]
+    if folder is None or catalogue.ROOT.is_relative_to(folder) or any(folder.is_relative_to(one) for one in code):
+        raise BadInputError(f"results={given}: must be a folder of its own, such as results or outputs/trial")
+    return folder
 
 
 def execute(planned: Plan) -> None:
@@ -57,20 +71,51 @@ def execute(planned: Plan) -> None:
         BadInputError: the folder cannot be written, or another process is writing it.
     """
     try:
-        planned.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(planned.folder / ".lock", timeout=0):
+        with _locked(planned.folder):
             remove_leftovers(planned.folder)
             if planned.force or not planned.is_current():
                 _status(planned.folder, outcome="running")
                 _measure(planned)
-    except Timeout:
-        raise BadInputError(f"{shown(planned.folder)}: another process writes here; wait for it or end it") from None
-    except OSError as error:
-        raise BadInputError(f"{shown(planned.folder)}: cannot be written: {error.strerror or error}") from None
+    except CannotWriteError as error:
+        raise BadInputError(str(error)) from None
+    except BadInputError:
+        raise
     except Exception as error:
         write_whole(planned.folder / "error.log", traceback.format_exc())
         _status(planned.folder, outcome="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
         raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise BadInputError(f"{shown(folder)}: another process writes here; wait for it or end it") from None
+    except OSError as error:
+        raise BadInputError(f"{shown(folder)}: cannot be written: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def was_measured(planned: Plan, since: float) -> bool:
+    """Whether the plan has its record, and where it was to be repeated, one that is younger than `since`."""
+    written = planned.folder / "run.json"
+    return planned.is_current() and (not planned.force or written.stat().st_mtime >= since)
+
+
+def obstacle(folder: Path) -> str:
+    """Why a run left no result in its folder, as far as can be seen afterwards."""
+    try:
+        with _locked(folder):
+            log = folder / "error.log"
+            return f"{shown(folder)}: failed, see {log.name} there" if log.exists() else f"{shown(folder)}: interrupted"
+    except BadInputError as error:
+        return str(error)
 
 
 def _measure(planned: Plan) -> None:
@@ -90,7 +135,7 @@ def _measure(planned: Plan) -> None:
         "seeds": getattr(planned.config, "seeds", []),
         "command": record.command(planned),
     }
-    content = record.frame_bytes(frame)
+    content = frames.frame_bytes(frame)
     record.write(planned, content, measured)
     context.finish()
     _draw(planned, content)
@@ -108,7 +153,7 @@ def _draw(planned: Plan, content: bytes) -> None:
     if planned.is_shard:
         return
     try:
-        pictures = rendered(catalogue.module(planned.experiment).figure(record.read_frame(BytesIO(content))))
+        pictures = rendered(catalogue.module(planned.experiment).figure(frames.read_frame(BytesIO(content))))
     except (LookupError, ValueError):
         if planned.is_canonical:
             raise
@@ -122,8 +167,8 @@ def _status(folder: Path, **status: Any) -> None:
 
 
 def shown(path: Path) -> str:
-    """A path as people read it: relative to the project where it lies in it."""
-    return str(path.relative_to(catalogue.ROOT)) if path.is_relative_to(catalogue.ROOT) else str(path)
+    """A path as people read it: relative to where they are, if it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _reset_peak_memory() -> None:

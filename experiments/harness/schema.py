@@ -11,10 +11,21 @@ from omegaconf.errors import OmegaConfBaseException
 class BadInputError(Exception):
     """A value that a person gave and that cannot be used; the message is one line that says what is allowed."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
 
-def bounded(low: float = -math.inf, high: float = math.inf, min_items: int = 1, choices: tuple = ()) -> Any:
+
+def bounded(
+    low: float = -math.inf, high: float = math.inf, min_items: int = 1, choices: tuple = (), unique: bool = False
+) -> Any:
     """A dataclass field whose number, or every number of whose list, lies in [low, high] or among `choices`."""
-    return field(metadata={"low": low, "high": high, "min_items": min_items, "choices": choices})
+    bounds = {"low": low, "high": high, "min_items": min_items, "choices": choices, "unique": unique}
+    return field(metadata=bounds)
+
+
+def seed_list() -> Any:
+    """A dataclass field for seeds: each once, since a seed that counted twice would shrink every interval."""
+    return bounded(0, 2**63 - 1, unique=True)
 
 
 def checked(schema: type, values: DictConfig | dict[str, Any]) -> Any:
@@ -31,8 +42,10 @@ def checked(schema: type, values: DictConfig | dict[str, Any]) -> Any:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise BadInputError(_one_line(schema, values, error)) from None
+    except TypeError as error:
+        raise BadInputError(str(error)) from None
     for one in fields(schema):
-        _check_bounds(one.name, getattr(config, one.name), one.metadata)
+        _check_bounds(one.name, getattr(config, one.name), one.metadata, _kind(one.type))
     return config
 
 
@@ -40,27 +53,34 @@ def _one_line(schema: type, values: DictConfig | dict[str, Any], error: OmegaCon
     key = str(error.full_key or error.key)
     kinds = {one.name: one.type if isinstance(one.type, str) else _kind(one.type) for one in fields(schema)}
     name = key.split("[")[0].split(".")[0]
-    if name in values:
-        return f"{name}={_shown(values[name])}: must be {kinds.get(name, 'known')}"
+    if name in values and not OmegaConf.is_missing(values, name):
+        return f"{name}={shown(values, name)}: must be {kinds.get(name, 'known')}"
     return f"{name}: missing; must be {kinds.get(name, 'known')}"
 
 
-def _shown(value: Any) -> str:
-    return str(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+def shown(values: Any, name: str) -> str:
+    """A value as it was given, unresolved, cut where it is very long."""
+    text = str(dict(OmegaConf.to_container(OmegaConf.create(values)))[name])  # type: ignore[arg-type]
+    return text if len(text) <= 80 else f"{text[:60]} ... {text[-15:]}"
 
 
 def _kind(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
 
 
-def _check_bounds(key: str, value: Any, bounds: Any) -> None:
+def _check_bounds(key: str, value: Any, bounds: Any, kind: str) -> None:
     if not bounds:
         return
-    items = value if isinstance(value, list) else [value]
+    items, text = value if isinstance(value, list) else [value], str(value)
+    given = f"{key}={text if len(text) <= 80 else text[:60] + ' ...'}"
     if len(items) < bounds["min_items"]:
-        raise BadInputError(f"{key}={value}: needs at least {bounds['min_items']} items")
+        raise BadInputError(f"{given}: needs at least {bounds['min_items']} items")
+    if any(isinstance(item, list | dict) for item in items):
+        raise BadInputError(f"{given}: must be {kind}")
+    if bounds["unique"] and len(set(items)) < len(items):
+        raise BadInputError(f"{given}: each item may stand there once")
     for item in items:
         if bounds["choices"] and item not in bounds["choices"]:
-            raise BadInputError(f"{key}={value}: allowed are {', '.join(map(str, bounds['choices']))}")
+            raise BadInputError(f"{given}: allowed are {', '.join(map(str, bounds['choices']))}")
         if isinstance(item, int | float) and not bounds["low"] <= item <= bounds["high"]:
-            raise BadInputError(f"{key}={value}: must be between {bounds['low']:g} and {bounds['high']:g}")
+            raise BadInputError(f"{given}: must be between {bounds['low']:g} and {bounds['high']:g}")

@@ -6,8 +6,9 @@ from pathlib import Path
 from experiments.harness.catalogue import ROOT, SOURCES
 from experiments.harness.files import sha256
 
-# The frame around a measurement does not change the numbers in metrics.csv.
+# The frame around a measurement does not change the numbers in metrics.csv, but for what it hands to `run` and writes.
 _FRAME = ROOT / "experiments" / "harness"
+_COUNTS = ("context.py", "frames.py")
 _SOURCES = [ROOT / "experiments" / name / "__init__.py" for name in SOURCES]  # what the documents are
 # Of an experiment's file only what these need counts: not its claims, decisions and figure, which read the frame.
 _MEASURES = ("run", "Config", "inputs", "SHARD_AXES")
@@ -23,7 +24,7 @@ def source_hash(experiment: str) -> str:
     while pending:
         path = pending.pop()
         name = path.relative_to(ROOT).as_posix()
-        if name not in texts and _FRAME not in path.parents and path not in _SOURCES:
+        if name not in texts and path not in _SOURCES and (path.name in _COUNTS or path.parent != _FRAME):
             tree = ast.parse(path.read_text())
             if path == main:
                 tree.body = _needed(tree.body)
@@ -33,16 +34,15 @@ def source_hash(experiment: str) -> str:
 
 
 def _needed(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The top-level statements that `_MEASURES` reach through the names they use; all imports stay."""
-    defined = {name: statement for statement in body for name in _defines(statement)}
+    """The top-level statements that `_MEASURES` reach through the names they use, and all that define no name."""
     pending, reached = list(_MEASURES), set()
     while pending:
         name = pending.pop()
-        if name in defined and name not in reached:
+        if name not in reached:
             reached.add(name)
-            pending += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
-    imports = (ast.Import, ast.ImportFrom)
-    return [statement for statement in body if isinstance(statement, imports) or _defines(statement) & reached]
+            using = [statement for statement in body if name in _defines(statement)]
+            pending += [node.id for one in using for node in ast.walk(one) if isinstance(node, ast.Name)]
+    return [statement for statement in body if not _defines(statement) or _defines(statement) & reached]
 
 
 def _defines(statement: ast.stmt) -> set[str]:

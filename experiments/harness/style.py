@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLUMN, PAGE = 3.4, 6.9  # inches: one column and the full width of a two-column paper
+PAGE = 6.9  # inches: the full width of a two-column paper
 
 # Okabe and Ito's colours, told apart with any colour vision; names say what a colour stands for in every figure.
-BLACK, ORANGE, SKY, GREEN, YELLOW = "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 DIVERGING = "PuOr"  # for signed maps, centred on zero
 

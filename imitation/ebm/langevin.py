@@ -89,9 +89,7 @@ class Langevin:
         _check_positive(step_size)
         return self._step(state, gradient, step_size, noise)
 
-    def _step(
-        self, state: State, gradient: Gradient, step_size: float | Tensor, noise: Tensor
-    ) -> tuple[State, Info]:
+    def _step(self, state: State, gradient: Gradient, step_size: float | Tensor, noise: Tensor) -> tuple[State, Info]:
         slope = gradient(state.position)
         change = noise * _like(noise, self.noise_coefficient(step_size)) - slope * _like(slope, 0.5 * step_size)
         if self.clip is not None:

@@ -102,7 +102,8 @@ class MLPEnergy(nn.Module):
             return slope.reshape(action.shape)
 
         # ReLU and sign make zeros of what is not a number, and the energy would look flat: zero, or NaN, is added.
-        taint = 0 * (share.sum(-1) + sum(one.detach().sum((1, 2)) for one in self.parameters())[:, None])
+        weight_sums = torch.stack([one.detach().sum((1, 2)) for one in self.parameters()]).sum(0)
+        taint = 0 * (share.sum(-1) + weight_sums[:, None])
 
         @torch.no_grad()
         def gradient(action: Tensor) -> Tensor:

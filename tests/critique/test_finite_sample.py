@@ -10,7 +10,7 @@ from scipy.special import expit, log_expit
 
 from experiments.critique import finite_sample
 from experiments.harness.context import Context
-from experiments.harness.record import frame_bytes
+from experiments.harness.frames import frame_bytes
 
 CLAIMS = {claim.id: claim for claim in finite_sample.CLAIMS}
 GOOD = {"reproduced", "corrected"}

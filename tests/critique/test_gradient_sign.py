@@ -12,7 +12,7 @@ from experiments.critique import _two_state as example
 from experiments.critique import gradient_sign
 from experiments.harness import catalogue
 from experiments.harness.context import Context
-from experiments.harness.record import frame_bytes
+from experiments.harness.frames import frame_bytes
 
 CLAIMS = {claim.id: claim for claim in gradient_sign.CLAIMS}
 GOOD = {"reproduced", "corrected"}

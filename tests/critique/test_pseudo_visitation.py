@@ -9,7 +9,7 @@ import torch
 from experiments.critique import pseudo_visitation
 from experiments.harness import catalogue
 from experiments.harness.context import Context
-from experiments.harness.record import frame_bytes
+from experiments.harness.frames import frame_bytes
 from imitation.mdp import TabularMDP
 
 CLAIMS = {claim.id: claim for claim in pseudo_visitation.CLAIMS}

@@ -11,7 +11,7 @@ from experiments.critique import sgld_temperature as experiment
 from experiments.harness import catalogue
 from experiments.harness.claim import REFUTED, REPRODUCED
 from experiments.harness.context import Context
-from experiments.harness.record import frame_bytes
+from experiments.harness.frames import frame_bytes
 from imitation.ebm.langevin import State
 
 NAME = "critique/sgld_temperature"

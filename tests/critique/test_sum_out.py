@@ -11,7 +11,7 @@ from experiments.critique import sum_out as experiment
 from experiments.harness import catalogue
 from experiments.harness.claim import CORRECTED, REFUTED
 from experiments.harness.context import Context
-from experiments.harness.record import frame_bytes
+from experiments.harness.frames import frame_bytes
 
 NAME = "critique/sum_out"
 CLAIMS = {claim.id: claim for claim in experiment.CLAIMS}

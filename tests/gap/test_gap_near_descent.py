@@ -57,14 +57,16 @@ def test_descent_is_the_kernel_without_noise():
 
 
 def test_forms_that_do_not_differ_correct_nothing(monkeypatch):
-    # The ratio is 1 in every cell of sigma = 1: no interval lies on either side.
+    # The ratio is sigma in every cell: 1 where sigma is, with no interval on either side.
     monkeypatch.setattr(experiment, "Langevin", lambda form, sigma: Langevin("true", sigma))
-    assert decided(FEWER) == (REFUTED, INCONCLUSIVE)
+    assert decided(FEWER) == (REFUTED, REFUTED)
 
 
 def test_ignoring_sigma_is_refuted(monkeypatch):
     monkeypatch.setattr(experiment, "Langevin", lambda form, sigma: Langevin(form, 1.0))
-    assert decided(FEWER)[0] == REFUTED
+    assert decided(FEWER) == (REFUTED, REFUTED)
+    below_one = dataclasses.replace(CONFIG, step_sizes=[0.01, 0.1, 1.0], sigmas=[0.1, 2.0])  # no side is wrong
+    assert decided(below_one) == (REFUTED, REFUTED)
 
 
 def noisy(gradient, start, step_sizes, right=experiment._descend):
@@ -76,10 +78,35 @@ def too_fast(gradient, start, step_sizes, right=experiment._descend):
     return right(gradient, start, [2 * size for size in step_sizes])
 
 
-@pytest.mark.parametrize("descend", [noisy, too_fast])
+def at_rest(gradient, start, step_sizes):
+    return start.expand(len(step_sizes), *start.shape)
+
+
+def uphill(gradient, start, step_sizes, right=experiment._descend):
+    return right(lambda position: -gradient(position), start, step_sizes)
+
+
+def stopping(gradient, start, step_sizes, right=experiment._descend):
+    path = right(gradient, start, step_sizes)
+    return torch.cat([path[:5], path[4:5].expand(len(path) - 5, *start.shape)])
+
+
+@pytest.mark.parametrize("descend", [noisy, too_fast, at_rest, uphill, stopping])
 def test_a_descent_that_is_none_is_refuted(monkeypatch, descend):
     monkeypatch.setattr(experiment, "_descend", descend)
-    assert decided(FEWER)[0] == REFUTED
+    assert decided(FEWER) == (REFUTED, REFUTED)
+
+
+@pytest.mark.parametrize("descend", [noisy, too_fast, at_rest])
+def test_the_first_iteration_finds_a_wrong_descent_without_the_check_of_its_steps(monkeypatch, descend):
+    monkeypatch.setattr(experiment, "_descend", descend)
+    frame = experiment.run(FEWER, Context()).assign(step_error=0.0, descent=-1.0)
+    assert experiment.decide_double_well(frame).verdict == REFUTED
+
+
+def test_descent_that_does_not_go_down_is_refuted(frame):
+    broken = frame.assign(descent=frame.descent.where(frame.seed != 3, 0.1))
+    assert [claim.decide(broken).verdict for claim in experiment.CLAIMS] == [REFUTED, REFUTED]
 
 
 def test_another_noise_in_the_two_forms_is_refuted_on_the_quadratic(monkeypatch):
@@ -100,7 +127,7 @@ def test_a_grid_on_one_side_of_one_corrects_nothing(sizes):
 
 def test_a_ratio_on_the_wrong_side_is_refuted(frame):
     swapped = frame.copy()
-    beyond = (swapped.form == "ibc") & (swapped.sigma == 1) & (swapped.step_size > 2)
+    beyond = (swapped.form == "ibc") & (swapped.sigma == 1) & (swapped.step_size > 2) & (swapped.metric == "end")
     swapped.loc[beyond, "distance"] *= 0.5
     assert experiment.decide_quadratic(swapped).verdict == REFUTED
     assert experiment.decide_double_well(swapped).verdict == REFUTED

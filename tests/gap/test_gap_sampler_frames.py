@@ -9,7 +9,7 @@ import pytest
 from experiments.harness import catalogue
 from experiments.harness.claim import INCONCLUSIVE
 from experiments.harness.context import Context
-from experiments.harness.record import frame_bytes, read_frame
+from experiments.harness.frames import frame_bytes, read_frame
 from experiments.harness.style import rendered
 
 NAMES = ["gap/langevin_moments", "gap/langevin_forms", "gap/temperature", "gap/near_descent"]

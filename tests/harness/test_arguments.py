@@ -18,7 +18,7 @@ BAD = [
     (["experiment=critique/nothing"], "experiment=critique/nothing: unknown; allowed: critique/"),
     ([SIGN, "scale=huge"], "scale=huge: unknown; allowed: smoke, laptop, paper"),
     ([SIGN, "kk=[1]"], "kk=[1]: unknown key; allowed: k, theta"),
-    ([SIGN, "+kk=[1]"], "kk: unknown key; allowed: k, theta"),
+    ([SIGN, "+kk=[1]"], "+kk=[1]: unknown key; allowed: k, theta"),
     ([SIGN, "k=hello"], "k=hello: must be list[float]"),
     ([SIGN, "k=[0.5,hello]"], "k=[0.5, 'hello']: must be list[float]"),
     ([SIGN, "k=[0.5,null]"], "k=[0.5, None]: must be list[float]"),
@@ -31,6 +31,24 @@ BAD = [
     ([SIGN, "device=cuda"], "device=cuda: allowed for this experiment: cpu"),
     ([SIGN, "k=[0.5"], "k=[0.5: cannot be read; allowed: key=value"),
     ([SIGN, "k=[0.5],[1]"], "several values for one key: add -m"),
+    ([SIGN, "k=[[0.5]]"], "k=[[0.5]]: must be list[float]"),
+    ([SIGN, "k={a:1}"], "k={a:1}: cannot be used; allowed: key=value with k, theta"),
+    ([SIGN, "k=${nope}"], "k=${nope}: must be list[float]"),
+    ([SIGN, "k=???"], "k: missing; must be list[float]"),
+    ([SIGN, "~force"], "force: missing"),
+    ([SIGN, "force=???"], "force: missing"),
+    ([SIGN, "~results"], "results: missing"),
+    ([SIGN, "results="], "results=: must be a folder of its own"),
+    ([SIGN, "results=."], "results=.: must be a folder of its own"),
+    ([SIGN, "results=tests"], "results=tests: must be a folder of its own"),
+    ([SIGN, "results=null"], "results=None: must be a folder of its own"),
+    ([SIGN, "results=[1,2]"], "must be a folder of its own"),
+    ([SIGN, "overlay=typo"], "overlay=typo: unknown key; allowed: k, theta"),
+    ([SIGN, "foo='a\nb'"], "unknown key; allowed: k, theta"),
+    ([SIGN, "hydra/launcher=typo"], "hydra/launcher=typo: unknown; allowed: local, slurm"),
+    ([SIGN, "=1"], "=1: unknown key; allowed: k, theta"),
+    (["experiment=critique/finite_sample", "seeds=[0,0]"], "seeds=[0, 0]: each item may stand there once"),
+    (["experiment=critique/finite_sample", "seeds=[99999999999999999999]"], "must be between 0 and"),
     (["experiment=critique/finite_sample", "repetitions=0"], "repetitions=0: must be between 1 and"),
     (["experiment=critique/finite_sample", "repetitions=1.5"], "repetitions=1.5: must be int"),
     (["experiment=critique/finite_sample", "seeds=[-1]"], "seeds=[-1]: must be between 0 and"),
@@ -42,6 +60,19 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(overrides: list[str], m
     with pytest.raises(BadInputError) as caught:
         arguments.plans(overrides, multirun=False)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_very_long_value_is_cut() -> None:
+    with pytest.raises(BadInputError) as caught:
+        arguments.plans([SIGN, f"k={[99] * 3000}".replace(" ", "")], multirun=False)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("sweep", ["k=[0.5],[0.5]", "k=glob(*)", "k=interval(1,4)"])
+def test_sweeps_that_cannot_be_run_are_one_line(sweep: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        arguments.plans([SIGN, sweep], multirun=True)
     assert "\n" not in str(caught.value)
 
 
@@ -73,6 +104,11 @@ def test_the_folder_is_a_function_of_the_configuration(tmp_path: Path) -> None:
     assert folder(finite, "seeds=[0,1,2]") == "critique/finite_sample/laptop/shards/seeds=0-2"
     assert folder(finite, "scale=smoke", "seeds=[9]") == "outputs/critique/finite_sample/smoke/seeds=9"
     assert folder(SIGN, "k=[0.25,0.5]") == "outputs/critique/gradient_sign/laptop/k=0.25+0.5"
+    assert folder(SIGN, "k=[0.25,0.5,0.75]") == "outputs/critique/gradient_sign/laptop/k=0.25+0.5+0.75"
+    many = f"seeds={list(range(0, 38, 2))}".replace(" ", "")
+    assert folder(finite, many).startswith("critique/finite_sample/laptop/shards/seeds=0+2+4")
+    assert len(folder(finite, f"seeds={list(range(0, 400, 2))}".replace(" ", ""))) < 150
+    assert folder(finite, "scale=smoke", "seeds=[1,0]").startswith("outputs/")
     assert folder(SIGN, "k=[0.25,0.5]", "force=true") == "outputs/critique/gradient_sign/laptop/k=0.25+0.5"
 
 

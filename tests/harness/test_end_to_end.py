@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from experiments.harness import catalogue, record
+from experiments.harness import catalogue, frames
 from experiments.harness.catalogue import ROOT
 
 ALL = ",".join(catalogue.experiments())
@@ -42,7 +43,7 @@ def test_the_same_seed_gives_the_same_bytes_in_two_fresh_processes(twice: tuple[
 
 
 def test_smoke_decides_exact_claims_and_no_others(twice: tuple[Path, Path]) -> None:
-    rows = record.read_frame(twice[0] / "claims.csv").set_index("id")
+    rows = frames.read_frame(twice[0] / "claims.csv").set_index("id")
     for name in catalogue.experiments():
         for claim in catalogue.claims(name):
             verdict = rows.loc[claim.id].verdict
@@ -85,7 +86,7 @@ def test_a_sweep_over_seeds_makes_shards_and_one_verdict(tmp_path: Path, twice: 
     assert done.returncode == 0, done.stdout + done.stderr
     shards = sorted(path.name for path in (tmp_path / "gap/langevin_forms/smoke/shards").iterdir())
     assert shards == ["seeds=0", "seeds=1"]
-    rows = [record.read_frame(folder / "claims.csv").set_index("id") for folder in (tmp_path, twice[0])]
+    rows = [frames.read_frame(folder / "claims.csv").set_index("id") for folder in (tmp_path, twice[0])]
     assert rows[0].loc["gap.three-forms"].verdict == rows[1].loc["gap.three-forms"].verdict == "reproduced"
     assert rows[0].loc["gap.three-forms"].measured == rows[1].loc["gap.three-forms"].measured
     assert (tmp_path / "gap/langevin_forms/smoke/figure.svg").exists()
@@ -119,6 +120,31 @@ def test_the_whole_command_killed_then_completed(tmp_path: Path) -> None:
     done = experiments(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "index.html").exists()
+
+
+def test_workers_end_with_a_killed_launcher(tmp_path: Path) -> None:
+    """Only the parent is killed; its workers must not keep the folders locked."""
+    arguments = ("-m", "experiment=critique/sum_out,gap/temperature", "scale=laptop", f"results={tmp_path}")
+    parent = subprocess.Popen([sys.executable, "-m", "experiments", *arguments], cwd=ROOT,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    lock = tmp_path / "critique/sum_out/laptop/.lock"
+    for _ in range(200):
+        time.sleep(0.1)
+        if lock.exists():
+            break
+    parent.kill()
+    parent.wait()
+    with FileLock(lock, timeout=10):
+        pass
+
+
+def test_a_failure_in_a_sweep_is_status_1_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gap").write_text("a file where a folder is needed")
+    done = experiments("-m", f"experiment={QUICK}", "scale=smoke", f"results={tmp_path}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "cannot be written: Not a directory" in done.stdout
+    assert "critique.theorem-1" in done.stdout
 
 
 def test_the_library_imports_without_the_frame() -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -170,3 +171,12 @@ def test_a_failing_experiment_leaves_its_error_and_no_record(tmp_path: Path, mon
         runner.execute(plan)
     assert "the sum is wrong" in (plan.folder / "error.log").read_text()
     assert record.read_record(plan.folder) is None
+
+
+def test_the_recorded_command_repeats_the_run() -> None:
+    """Strings with blanks survive the shell."""
+    wanted = ["experiment=gap/langevin_forms", "scale=smoke", 'energies=["double well"]']
+    (plan,) = arguments.plans(wanted, multirun=False)
+    _, _, _, *words = shlex.split(record.command(plan))
+    (again,) = arguments.plans(words, multirun=False)
+    assert again == plan

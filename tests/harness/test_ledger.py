@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from experiments.harness import arguments, catalogue, ledger, report, result, runner
+from experiments.harness import arguments, catalogue, ledger, record, report, result, runner
 from experiments.harness.claim import VERDICTS
 
 # What the four documents are checked for; an id may be split into `<id>.<part>`, none may be dropped.
@@ -69,13 +69,49 @@ def test_shards_join_to_the_canonical_frame(tmp_path: Path) -> None:
     assert not parts.is_stale
 
 
-def test_incomplete_or_overlapping_shards_are_no_result(tmp_path: Path) -> None:
+def test_incomplete_or_overlapping_shards_say_what_is_wrong(tmp_path: Path) -> None:
+    def why() -> str:
+        return result.problem(tmp_path, "critique/finite_sample")
+
+    assert why() == "No complete result at any scale."
     run(tmp_path, "seeds=[0,1]")
     assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+    assert why() == "Shards at smoke scale lack seeds=[2, 3]."
     run(tmp_path, "seeds=[2,3]")
     assert result.read(tmp_path, "critique/finite_sample", "smoke") is not None
     run(tmp_path, "seeds=[3]")
     assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+    assert why() == "Shards at smoke scale overlap at seeds=[3]: delete those that are too many."
+    (entry, *_) = [one for one in ledger.entries({}, tmp_path) if one.experiment == "critique/finite_sample"]
+    assert entry.verdict.note == why()
+
+
+def test_complete_shards_replace_a_stale_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path)
+    real, stale = result.source_hash, record.source_hash
+    for module in (result, record):
+        monkeypatch.setattr(module, "source_hash", lambda name: real(name) + "changed")
+    run(tmp_path, "seeds=[0,1]")
+    before = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert before is not None
+    assert before.is_stale
+    assert (tmp_path / "critique/finite_sample/smoke/figure.png").exists()
+    run(tmp_path, "seeds=[2,3]")
+    after = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert after is not None
+    assert not after.is_stale
+    assert stale("critique/finite_sample") != after.record["source_hash"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "5", "{}", '{"experiment": 1}', b"\xff\xfe"])
+def test_a_broken_record_is_no_result_and_is_measured_again(tmp_path: Path, content: str | bytes) -> None:
+    run(tmp_path)
+    path = tmp_path / "critique/finite_sample/smoke/run.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+    assert "measure again" in result.problem(tmp_path, "critique/finite_sample")
+    run(tmp_path)
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is not None
 
 
 def test_a_new_shard_draws_the_joined_figure_anew(tmp_path: Path) -> None:

@@ -36,13 +36,21 @@ def test_measuring_code_counts_however_deep(copy: Path) -> None:
     assert changed(copy, "imitation/ebm/joint.py", "torch.logsumexp(logits, -1)", "torch.logsumexp(logits, -2)")
 
 
+def test_what_run_is_handed_and_what_is_written_counts(copy: Path) -> None:
+    assert changed(copy, "experiments/harness/context.py", "default_rng(key)", "default_rng((*key, 7))")
+    assert changed(copy, "experiments/harness/frames.py", 'na_rep="nan"', 'na_rep="nan", float_format="%.3g"')
+    assert changed(
+        copy, f"experiments/{NAME}.py", "@dataclass\n", "torch.set_default_dtype(torch.float32)\n@dataclass\n"
+    )
+
+
 def test_drawing_deciding_and_comments_do_not_count(copy: Path) -> None:
     assert not changed(copy, f"experiments/{NAME}.py", "printed=-0.245", "printed=0")
-    assert not changed(copy, f"experiments/{NAME}.py", "style.panels(1, 3", "style.panels(3, 1")
+    assert not changed(copy, f"experiments/{NAME}.py", "style.panels(2, 2", "style.panels(4, 1")
     assert not changed(copy, f"experiments/{NAME}.py", 'markerfacecolor="white"', 'markerfacecolor="black"')
     assert not changed(copy, f"experiments/{NAME}.py", "-0.245, 5e-4", "-0.245, 6e-4")
     assert not changed(copy, "imitation/ebm/joint.py", '"""', '"""Otherwise. ')
-    assert not changed(copy, "experiments/harness/style.py", "COLUMN, PAGE = 3.4", "COLUMN, PAGE = 3.5")
+    assert not changed(copy, "experiments/harness/style.py", "PAGE = 6.9", "PAGE = 7.0")
 
 
 def test_other_experiments_do_not_count(copy: Path) -> None:

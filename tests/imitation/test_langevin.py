@@ -170,7 +170,10 @@ def test_a_member_of_a_population_equals_the_same_run_alone_to_the_bit(form):
     ("arguments", "message"),
     [
         ({"noise_scale": -1.0}, "noise_scale must be finite and not negative, the smallest is -1"),
-        ({"noise_scale": torch.tensor([0.1, -0.1])}, "noise_scale must be finite and not negative, the smallest is -0.1"),
+        (
+            {"noise_scale": torch.tensor([0.1, -0.1])},
+            "noise_scale must be finite and not negative, the smallest is -0.1",
+        ),
         ({"noise_scale": float("nan")}, "the smallest is nan"),
         ({"clip": 0.0}, "clip=0.0: must be positive"),
         ({"bounds": (1.0, 1.0)}, r"bounds=\(1.0, 1.0\): the first must be below the second"),
