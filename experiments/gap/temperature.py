@@ -208,7 +208,7 @@ CLAIMS = [
 
 MARKERS = "osD^v<>"
 SIGMA_COLOURS = (style.ORANGE, style.GREEN, style.PURPLE, style.VERMILION, style.SKY, style.BLACK, style.GREY)
-TEMPERATURE_COLOURS = (style.BLACK, style.SKY, style.GREY, style.YELLOW)
+TEMPERATURE_COLOURS = (style.BLACK, style.SKY, style.GREY)
 
 
 def figure(frame: pd.DataFrame) -> Figure:
