@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from typing import NoReturn
 
 # One thread per process, before anything loads a numerical library: parallelism is over processes.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -107,10 +108,17 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(width=140)
 
 
+def refuse(message: str) -> NoReturn:
+    """What argparse finds wrong, in one line instead of its usage."""
+    raise BadInputError(f"{message}; allowed: key=value, -m for a sweep, --cfg job, --help")
+
+
 def main() -> int:
     """Check the command line, then run it; bad input ends in one line and status 2."""
-    options = get_args_parser().parse_args()
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
     try:
+        options = parser.parse_args()
         if options.config_name or options.config_path or options.config_dir:
             raise BadInputError(
                 "--config-name, --config-path, --config-dir: not allowed; values are given as key=value"

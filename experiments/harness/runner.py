@@ -113,7 +113,11 @@ def obstacle(folder: Path) -> str:
     try:
         with _locked(folder):
             log = folder / "error.log"
-            return f"{shown(folder)}: failed, see {log.name} there" if log.exists() else f"{shown(folder)}: interrupted"
+            return (
+                f"{shown(folder)}: failed, see {log.name} there"
+                if log.exists()
+                else f"{shown(folder)}: interrupted, or nothing more could be written"
+            )
     except BadInputError as error:
         return str(error)
 

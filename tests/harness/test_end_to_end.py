@@ -138,6 +138,14 @@ def test_workers_end_with_a_killed_launcher(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("option", ["--typo", "--config-name=nope"])
+def test_wrong_options_are_one_line(option: str) -> None:
+    done = experiments("experiment=gap/langevin_forms", option)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_failure_in_a_sweep_is_status_1_and_one_line(tmp_path: Path) -> None:
     (tmp_path / "gap").write_text("a file where a folder is needed")
     done = experiments("-m", f"experiment={QUICK}", "scale=smoke", f"results={tmp_path}")
