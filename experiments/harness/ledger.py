@@ -3,13 +3,14 @@
 import csv
 import io
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.harness import catalogue, result
-from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, Claim, Verdict
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, VERDICTS, Claim, Verdict
 from experiments.harness.result import Result
 
 COLUMNS = [
@@ -54,6 +55,12 @@ def number(value: float | str | None) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def counts(rows: list[Entry]) -> dict[str, int]:
+    """How many entries have each verdict, all verdicts included."""
+    counted = Counter(entry.verdict.verdict for entry in rows)
+    return {verdict: counted[verdict] for verdict in VERDICTS}
 
 
 def spread(verdict: Verdict) -> str:

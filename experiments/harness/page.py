@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-from collections import Counter
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from experiments.harness import catalogue
-from experiments.harness.claim import SCALES, VERDICTS
-from experiments.harness.ledger import Entry, number
+from experiments.harness.claim import SCALES
+from experiments.harness.ledger import Entry, counts, number, spread
 from experiments.harness.result import Result
 
 SYMBOLS: dict[str, str] = dict(zip(VERDICTS, "✓Δ✗?○", strict=True))
@@ -25,30 +24,25 @@ def page(rows: list[Entry], measured: dict[str, Result]) -> str:
     return Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
         total=len(rows),
         bar=_bar(rows),
-        filters="\n".join(_filter(verdict, count) for verdict, count in _counts(rows).items()),
+        filters="\n".join(_filter(verdict, count) for verdict, count in counts(rows).items()),
         contents="\n".join(_link(f"#{name}", catalogue.source(name).citation) for name in catalogue.SOURCES),
         sources="\n".join(_source(name, rows, measured) for name in catalogue.SOURCES),
         figures="\n".join(_stored_picture(name, measured[name]) for name in sorted(measured)),
     )
 
 
-def _counts(rows: list[Entry]) -> dict[str, int]:
-    counted = Counter(entry.verdict.verdict for entry in rows)
-    return {verdict: counted[verdict] for verdict in VERDICTS}
-
-
-def _in_words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+def _in_words(counted: dict[str, int]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in counted.items() if count)
 
 
 def _bar(rows: list[Entry]) -> str:
-    counts = _counts(rows)
+    counted = counts(rows)
     parts = "".join(
         f'<span data-verdict="{verdict}" style="flex-grow:{count}">{SYMBOLS[verdict]} {count}</span>'
-        for verdict, count in counts.items()
+        for verdict, count in counted.items()
         if count
     )
-    return f'<div class="bar" role="img" aria-label="{_in_words(counts)}">{parts}</div>'
+    return f'<div class="bar" role="img" aria-label="{_in_words(counted)}">{parts}</div>'
 
 
 def _filter(verdict: str, count: int) -> str:
@@ -65,7 +59,7 @@ def _source(folder: str, rows: list[Entry], measured: dict[str, Result]) -> str:
     claims = "\n".join(_claim(entry, measured.get(entry.experiment)) for entry in own)
     return f"""<section id="{folder}">
 <h2>{escape(document.title)}</h2>
-<p class="about">{escape(document.citation)}. {len(own)} claims: {_in_words(_counts(own)) or "none"}.</p>
+<p class="about">{escape(document.citation)}. {len(own)} claims: {_in_words(counts(own)) or "none"}.</p>
 {claims}
 </section>"""
 
@@ -94,13 +88,11 @@ def _terms(terms: dict[str, str]) -> str:
 
 def _numbers(entry: Entry) -> str:
     verdict = entry.verdict
-    low, high = number(verdict.low), number(verdict.high)
-    spread = f"{low} to {high}{' (no spread)' if low == high else ''}" if low and high else "none"
     terms = {"Location": f"{escape(entry.source)}, {escape(entry.location)}"}
     terms["Printed"] = escape(number(entry.printed)) or "no single number"
     if number(verdict.measured):
         what = f" <small>{escape(entry.measures)}</small>" if entry.measures else ""
-        terms |= {"Measured": number(verdict.measured) + what, "Interval": spread + _drawn(entry)}
+        terms |= {"Measured": number(verdict.measured) + what, "Interval": (spread(verdict) or "none") + _drawn(entry)}
     return _terms(terms)
 
 

@@ -62,15 +62,18 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
 
 def _write(results: Path, redraw: bool) -> list[ledger.Entry]:
     measured = ledger.load(results)
-    missing = {
-        name: result for name, result in measured.items() if redraw or not (result.folder / "figure.png").exists()
-    }
-    for path, content in figures(missing).items():
+    due = {name: result for name, result in measured.items() if redraw or _needs_drawing(result)}
+    for path, content in figures(due).items():
         write_whole(path, content)
     rows = ledger.entries(measured, results)
     for path, text in summaries(results, rows, measured).items():
         write_whole(path, text)
     return rows
+
+
+def _needs_drawing(result: Result) -> bool:
+    """A picture is missing, or shards lie there: joined, they may have replaced what was drawn."""
+    return not (result.folder / "figure.png").exists() or (result.folder / "shards").is_dir()
 
 
 def differences(results: Path) -> list[Path]:

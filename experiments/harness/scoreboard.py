@@ -1,10 +1,7 @@
 """results/README.md: the scoreboard as people read it on a code host."""
 
-from collections import Counter
-
 from experiments.harness import catalogue
-from experiments.harness.claim import VERDICTS
-from experiments.harness.ledger import Entry, number, spread
+from experiments.harness.ledger import Entry, counts, number, spread
 from experiments.harness.result import Result
 
 _HEADER = """# Scoreboard
@@ -18,7 +15,7 @@ _COLUMNS = "| claim | statement | printed | measured | interval | verdict | figu
 
 def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
     """The Markdown text: counts, then one table per document."""
-    parts = [_HEADER, _counts(rows)]
+    parts = [_HEADER, _in_words(rows)]
     for folder in catalogue.SOURCES:
         document = catalogue.source(folder)
         parts.append(f"## {document.title} ({document.citation})\n")
@@ -27,9 +24,9 @@ def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
     return "\n".join(parts)
 
 
-def _counts(rows: list[Entry]) -> str:
-    counted = Counter(entry.verdict.verdict for entry in rows)
-    return ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS) + f"; {len(rows)} claims.\n"
+def _in_words(rows: list[Entry]) -> str:
+    listed = ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items())
+    return f"{listed}; {len(rows)} claims.\n"
 
 
 def _row(entry: Entry, measured: dict[str, Result]) -> str:
