@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from experiments.harness import catalogue
-from experiments.harness.claim import SCALES
+from experiments.harness.claim import SCALES, VERDICTS
 from experiments.harness.ledger import Entry, counts, number, spread
 from experiments.harness.result import Result
 
