@@ -51,6 +51,9 @@ def _plan(job: list[str]) -> Plan:
     _choice(parsed, "scale", SCALES, default="laptop")
     _choice(parsed, "hydra/launcher", LAUNCHERS, default="local")
     known = [*map(str, catalogue.paper_values(experiment)), *runner.RUN_KEYS, "experiment"]
+    if recipes := catalogue.recipes(experiment):
+        known.append("recipe")
+        _choice(parsed, "recipe", recipes, default=recipes[0])
     for override in parsed:
         name = override.key_or_group
         if name.split(".")[0] not in known and not name.startswith(("hydra.", "hydra/")):

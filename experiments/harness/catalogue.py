@@ -76,8 +76,17 @@ def claims(experiment: str) -> list[Claim]:
 
 
 def paper_values(experiment: str) -> DictConfig:
-    """What the paper used: the experiment's own configuration file."""
-    return OmegaConf.load(CONFIGS / "experiment" / f"{experiment}.yaml")  # type: ignore[return-value]
+    """What the paper used: the experiment's own configuration file, over the recipe that its defaults list names."""
+    values: Any = OmegaConf.load(CONFIGS / "experiment" / f"{experiment}.yaml")
+    defaults = values.pop("defaults", [])
+    recipe = [OmegaConf.load(CONFIGS / "recipe" / f"{one['/recipe']}.yaml") for one in defaults if one != "_self_"]
+    return OmegaConf.merge(*recipe, values)  # type: ignore[return-value]
+
+
+def recipes(experiment: str) -> list[str]:
+    """The sets of hyperparameters that `recipe=` may name, none if the experiment does not build on one."""
+    values: Any = OmegaConf.load(CONFIGS / "experiment" / f"{experiment}.yaml")
+    return sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml")) if "defaults" in values else []
 
 
 def overlay(experiment: str, scale: str) -> DictConfig:

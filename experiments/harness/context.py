@@ -1,10 +1,12 @@
 """What a running experiment gets from outside: device, random streams, progress, and pieces that outlive a kill."""
 
+import io
 import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,6 +62,23 @@ class Context:
         if not path.exists():
             write_whole(path, frame_bytes(measure()))
         return read_frame(path)
+
+    def keep(self, name: str, state: dict[str, Any]) -> None:
+        """Write down where a long training is, so that a killed run goes on from there."""
+        if self._pieces:
+            stream = io.BytesIO()
+            torch.save(state, stream)
+            write_whole(self._kept(name), stream.getvalue())
+
+    def kept(self, name: str) -> dict[str, Any] | None:
+        """What a killed run last kept under this name, if anything."""
+        if self._pieces is None or not self._kept(name).exists():
+            return None
+        return torch.load(self._kept(name), map_location=self.device, weights_only=True)
+
+    def _kept(self, name: str) -> Path:
+        assert self._pieces is not None
+        return self._pieces / f"{sha256(name)[:24]}.pt"
 
     def finish(self) -> None:
         """Throw the pieces away: the record holds them now."""

@@ -28,15 +28,36 @@ def panels(rows: int = 1, columns: int = 2, height: float = 2.4, width: float = 
         height: inches per row of panels.
         options: passed on to `plt.subplots`.
     """
-    matplotlib.use("Agg")
-    plt.style.use(["default", _STYLE])
+    _begin()
     figure, grid = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
     axes: list[Axes] = list(grid.flat)
-    for letter, axis in zip("abcdefghijkl", axes, strict=False):
-        if len(axes) > 1:
-            # Left of the axes, where no title can run into it.
-            axis.annotate(f"({letter})", (0, 1), (-28, 6), "axes fraction", "offset points", fontweight="bold")
+    if len(axes) > 1:
+        _letter(axes)
     return figure, axes
+
+
+def mosaic(layout: Sequence[Sequence[str]], heights: Sequence[float]) -> tuple[Figure, dict[str, Axes]]:
+    """A figure of the page's width with panels of several sizes: axes by their names in `layout`, in reading order.
+
+    Args:
+        layout: rows of names; a name that stands in several cells spans them.
+        heights: inches per row.
+    """
+    _begin()
+    size = (PAGE, sum(heights))
+    figure, axes = plt.subplot_mosaic(layout, figsize=size, height_ratios=heights)  # type: ignore[arg-type]
+    return figure, axes
+
+
+def _begin() -> None:
+    matplotlib.use("Agg")
+    plt.style.use(["default", _STYLE])
+
+
+def _letter(axes: Sequence[Axes]) -> None:
+    for letter, axis in zip("abcdefghijkl", axes, strict=False):
+        # Left of the axes, where no title can run into it.
+        axis.annotate(f"({letter})", (0, 1), (-28, 6), "axes fraction", "offset points", fontweight="bold")
 
 
 def diverging_map(

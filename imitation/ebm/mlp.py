@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import linear, packed
+from imitation.ebm._linear import layer, linear, packed
 from imitation.ebm.langevin import Gradient
 from imitation.population import RandomSource, normal_like
 
@@ -48,7 +48,7 @@ class MLPEnergy(nn.Module):
         super().__init__()
         if observation_dim < 0 or min(action_dim, members, *hidden) < 1 or not hidden:
             raise ValueError(f"{observation_dim=}, {action_dim=}, {hidden=}, {members=}: sizes must be positive")
-        self.observation_dim = observation_dim
+        self.observation_dim, self.action_dim = observation_dim, action_dim
         widths = [observation_dim + action_dim, *hidden, 1]
         start = [torch.empty(members, rows, out) for a, out in pairwise(widths) for rows in (a, 1)]
         values = [nn.Parameter(normal_like(empty, random) * std) for empty in start]
@@ -59,18 +59,20 @@ class MLPEnergy(nn.Module):
     ) -> Float[Tensor, "P B M"]:
         """Energies (P, B, M) of actions (P, B, M, Dy) under observations (P, B, Dx)."""
         members, rows, samples, _ = action.shape
-        of_action = torch.einsum("pbmd,pdh->pbmh", action, self.weights[0][:, self.observation_dim :])
-        first = self._observation_share(observation)[:, :, None] + of_action
-        value = first.reshape(members, rows * samples, -1)
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            value = torch.baddbmm(bias, value.relu(), weight)
+        value = action.reshape(members, rows * samples, -1)
+        offsets = [self._observation_share(observation), *list(self.biases)[1:]]
+        weights = [self.weights[0][:, self.observation_dim :], *list(self.weights)[1:]]
+        for number, (weight, offset) in enumerate(zip(weights, offsets, strict=True), start=1):
+            value = layer(value, weight, offset, relu=number < len(weights))
         return value.reshape(members, rows, samples)
 
-    def action_gradient(self, observation: Float[Tensor, "P B Dx"]) -> Gradient:
+    def action_gradient(self, observation: Float[Tensor, "P B Dx"], precision: torch.dtype | None = None) -> Gradient:
         """The function y -> dE/dy at fixed observations, without a graph.
 
         Args:
             observation: (P, B, Dx).
+            precision: of the arithmetic, that of the weights if not given. In bfloat16 gradients are off by 5 % of
+                their length (root mean square), and come up to twice as fast where the processor has such products.
 
         Returns:
             A function from actions (P, B, M, Dy) to gradients of the same shape. It keeps the weights of the time it
@@ -79,17 +81,18 @@ class MLPEnergy(nn.Module):
         Raises:
             ValueError: by that function, if the actions are not for P members and B observations.
         """
-        share = self._observation_share(observation).detach()
-        biases = [bias.detach().clone() for bias in self.biases[1:-1]]
+        precision = precision or self.weights[0].dtype
+        share = self._observation_share(observation).detach().to(precision)
+        biases = [bias.detach().to(precision, copy=True) for bias in list(self.biases)[1:-1]]
         last = self.weights[-1].detach().mT
-        layers = [self.weights[0].detach()[:, self.observation_dim :], *(one.detach() for one in self.weights[1:-1])]
-        forwards = [packed(weight.mT, ROWS) for weight in layers]
+        layers = [self.weights[0].detach()[:, self.observation_dim :], *(one.detach() for one in list(self.weights)[1:-1])]
+        forwards = [packed(weight.mT.to(precision), ROWS) for weight in layers]
         # The slope of the last layer, one number per unit, is folded into the layer before it.
-        backwards = [packed(weight, ROWS) for weight in [*layers[:-1], layers[-1] * last]]
+        backwards = [packed(weight.to(precision), ROWS) for weight in [*layers[:-1], layers[-1] * last]]
 
         def block(share: Tensor, action: Tensor) -> Tensor:
             members, rows, samples, _ = action.shape
-            first = linear(action.reshape(members, rows * samples, -1), forwards[0])
+            first = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0])
             first.view(members, rows, samples, -1).add_(share[:, :, None])
             active = [first.relu_()]
             for weight, bias in zip(forwards[1:], biases, strict=True):
@@ -117,6 +120,27 @@ class MLPEnergy(nn.Module):
             return result
 
         return gradient
+
+    def differentiable_action_gradient(
+        self, observation: Float[Tensor, "P B Dx"], action: Float[Tensor, "P B M Dy"]
+    ) -> Float[Tensor, "P B M Dy"]:
+        """dE/dy with a graph to the weights, for a penalty on it: (P, B, M, Dy).
+
+        Between the kinks of the ReLUs dE/dy is a product of the weights and of zeros and ones, which carry no
+        gradient: no second differentiation is needed.
+        """
+        members, rows, samples, _ = action.shape
+        layers = [self.weights[0][:, self.observation_dim :], *list(self.weights)[1:-1]]
+        offsets = [self._observation_share(observation), *list(self.biases)[1:-1]]
+        with torch.no_grad():
+            value, passes = action.reshape(members, rows * samples, -1), []
+            for weight, offset in zip(layers, offsets, strict=True):
+                value = layer(value, weight, offset, relu=True)
+                passes.append(value.sign())
+        slope = self.weights[-1].mT * passes.pop()
+        for weight in reversed(layers[1:]):
+            slope = layer(slope, weight.mT, weight.new_zeros(members, 1, len(weight[0])), relu=False) * passes.pop()
+        return layer(slope, layers[0].mT, slope.new_zeros(members, 1, action.shape[-1]), relu=False).view(action.shape)
 
     def _observation_share(self, observation: Tensor) -> Tensor:
         return torch.baddbmm(self.biases[0], observation, self.weights[0][:, : self.observation_dim])

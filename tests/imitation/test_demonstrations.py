@@ -1,0 +1,488 @@
+"""Demonstrations: what is refused and how it is named, what learners read, the oracle's episodes, Minari folders."""
+
+import json
+import pickle
+import shutil
+import socket
+from dataclasses import replace
+
+import gymnasium as gym
+import h5py
+import minari
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imitation.demonstrations import Demonstrations, Episode, frames, load_minari, particle, save_minari
+from imitation.envs.particle import observe, rollout, rollout_oracle, starts
+
+ARRAYS = ("observations", "actions", "rewards", "terminations", "truncations")
+FLOATS, FLAGS = ARRAYS[:3], ARRAYS[3:]
+
+
+def episode(steps, observation_dim=3, action_dim=2, seed=0, dtype=np.float64):
+    generator = np.random.default_rng([seed, steps])
+    last = np.arange(steps) == steps - 1
+    return Episode(
+        generator.normal(size=(steps + 1, observation_dim)).astype(dtype),
+        generator.uniform(-1, 1, (steps, action_dim)).astype(dtype),
+        generator.normal(size=steps),
+        last & (seed % 2 == 0),
+        last & (seed % 2 == 1),
+    )
+
+
+def demonstrations(*episodes, **options):
+    options = {"environment": "Hopper-v5", "low": np.full(2, -1.0), "high": np.ones(2)} | options
+    return Demonstrations(episodes=episodes, **options)
+
+
+def with_one_bad(position, bad):
+    """Three good episodes, and a bad one in between."""
+    good = [episode(steps, seed=steps) for steps in (4, 1, 6)]
+    return demonstrations(*good[:position], bad, *good[position:])
+
+
+def same(one, other):
+    return all(
+        getattr(one, name).dtype == getattr(other, name).dtype
+        and np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ARRAYS
+    )
+
+
+def changed(array, place, value):
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+def line(raised):
+    """The message, which must be a single line."""
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+# --- entry checks -----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.integers(1, 4), st.integers(1, 4))
+def test_ragged_lengths_are_fine(lengths, observation_dim, action_dim):
+    made = [episode(steps, observation_dim, action_dim, seed) for seed, steps in enumerate(lengths)]
+    taken = demonstrations(*made, low=np.full(action_dim, -1.0), high=np.ones(action_dim))
+    assert [len(each) for each in taken.episodes] == lengths
+    assert (taken.observation_dim, taken.action_dim, len(taken)) == (observation_dim, action_dim, len(lengths))
+
+
+@given(st.integers(0, 3), st.integers(2, 9), st.sampled_from(FLOATS), st.data())
+def test_numbers_that_are_not_finite_are_refused_where_they_stand(position, steps, name, data):
+    good = episode(steps)
+    array = getattr(good, name)
+    place = tuple(data.draw(st.integers(0, size - 1)) for size in array.shape)
+    value = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    with pytest.raises(
+        ValueError, match=f"^episode {position}: step {place[0]}: {name[:-1]}.* must be finite$"
+    ) as raised:
+        with_one_bad(position, replace(good, **{name: changed(array, place, value)}))
+    assert f" is {value}," in line(raised)
+
+
+@given(st.integers(0, 3), st.integers(1, 9), st.data())
+def test_actions_out_of_bounds_are_refused_where_they_stand(position, steps, data):
+    good = episode(steps)
+    place = data.draw(st.integers(0, steps - 1)), data.draw(st.integers(0, 1))
+    value = data.draw(st.floats(np.nextafter(1.0, 2), 1e300)) * data.draw(st.sampled_from([-1, 1]))
+    message = rf"^episode {position}: step {place[0]}: action {place[1]} is .*, outside \[-1.0, 1.0\]$"
+    with pytest.raises(ValueError, match=message) as raised:
+        with_one_bad(position, replace(good, actions=changed(good.actions, place, value)))
+    line(raised)
+
+
+def test_the_bounds_themselves_are_allowed():
+    good = episode(3)
+    demonstrations(replace(good, actions=np.array([[-1.0, 1.0], [1.0, -1.0], [0.0, -0.0]])))
+
+
+def test_single_precision_actions_are_held_against_single_precision_bounds():
+    # As in Humanoid-v5: the nearest number to .4 in single precision is above the one in double precision.
+    bound = np.full(2, 0.4, np.float32)
+    good = episode(2, dtype=np.float32)
+    demonstrations(replace(good, actions=np.full((2, 2), bound[0])), low=-bound, high=bound)
+
+
+@given(st.integers(0, 3), st.integers(1, 6), st.sampled_from(ARRAYS), st.data())
+def test_wrong_shapes_are_refused(position, steps, name, data):
+    good = episode(steps)
+    array = getattr(good, name)
+    shape = data.draw(st.lists(st.integers(0, 8), max_size=3).map(tuple).filter(lambda shape: shape != array.shape))
+    # Another number of actions is another T: then the first array that does not fit that T is named.
+    longer = name == "actions" and shape[1:] == (2,)
+    named = "observations" if longer else name
+    with pytest.raises(ValueError, match=f"^episode {position}: {named} must be a numpy array") as raised:
+        with_one_bad(position, replace(good, **{name: np.zeros(shape, array.dtype)}))
+    line(raised)
+
+
+@pytest.mark.parametrize("position", [0, 2])
+def test_other_dimensions_than_in_the_other_episodes_are_refused(position):
+    with pytest.raises(ValueError, match=r"observations must be a numpy array \(\d, \d\) .* is float64 of"):
+        with_one_bad(position, episode(4, observation_dim=5))
+    with pytest.raises(ValueError, match=rf"^episode {position}: actions must be a numpy array \(4, 2\)"):
+        with_one_bad(position, episode(4, action_dim=1))
+
+
+def test_other_dimensions_than_expected_are_refused():
+    demonstrations(episode(4), expected_observation_dim=3)
+    with pytest.raises(
+        ValueError, match=r"^episode 0: observations must be a numpy array \(5, 11\) .* shape \(5, 3\)$"
+    ):
+        demonstrations(episode(4), expected_observation_dim=11)
+
+
+@given(st.sampled_from(ARRAYS), st.sampled_from([object, str, complex, np.int64, "datetime64[s]", np.uint8]))
+def test_other_kinds_of_numbers_are_refused(name, dtype):
+    good = episode(3)
+    wrong = np.zeros(getattr(good, name).shape, dtype)
+    kind = "floating-point numbers" if name in FLOATS else "booleans"
+    with pytest.raises(ValueError, match=rf"^episode 1: {name} must be a numpy array .* of {kind}, is ") as raised:
+        with_one_bad(1, replace(good, **{name: wrong}))
+    line(raised)
+
+
+@pytest.mark.parametrize("wrong", [None, [[0.0, 1.0]], torch.zeros(3, 2, dtype=torch.float64)])
+def test_what_is_no_array_is_refused(wrong):
+    bad = episode(3)
+    object.__setattr__(bad, "actions", wrong)
+    with pytest.raises(ValueError, match=rf"^episode 1: actions must be .*, is {type(wrong).__name__}$"):
+        with_one_bad(1, bad)
+
+
+def test_an_episode_needs_a_step():
+    with pytest.raises(ValueError, match=r"^episode 2: has no step, at least one is needed$"):
+        with_one_bad(2, episode(0))
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_an_episode_ends_only_at_its_last_step(name):
+    with pytest.raises(ValueError, match=r"^episode 1: step 2: the episode ends there, but has 5 steps$"):
+        with_one_bad(1, replace(episode(5), **{name: np.arange(5) == 2}))
+    nothing = np.zeros(5, bool)
+    demonstrations(replace(episode(5), terminations=nothing, truncations=nothing))  # cut off by whoever recorded it
+
+
+def test_what_belongs_to_all_episodes_is_checked():
+    with pytest.raises(ValueError, match=r"^no episode: at least one is needed$"):
+        demonstrations()
+    for environment in ("", "two words", "Hopper-v5\n"):
+        with pytest.raises(ValueError, match=r"must be an id of Gymnasium such as 'Hopper-v5'$") as raised:
+            demonstrations(episode(1), environment=environment)
+        line(raised)
+    for bound in (np.zeros((2, 1)), np.array([0, 1]), np.array([0.0, np.nan]), np.zeros(0)):
+        with pytest.raises(ValueError, match=r"^low: must be a numpy array"):
+            demonstrations(episode(1), low=bound)
+    for low in (np.zeros(3), np.array([0.0, 1.0])):
+        with pytest.raises(ValueError, match=r"every low must be below its high$"):
+            demonstrations(episode(1), low=low)
+
+
+def test_first_takes_whole_episodes_from_the_front():
+    taken = demonstrations(*(episode(steps) for steps in (4, 2, 3)))
+    assert [len(each) for each in taken.first(2).episodes] == [4, 2]
+    assert taken.first(2).environment == taken.environment
+    assert len(taken.first(3)) == 3
+    for count in (4, 0, -1):
+        with pytest.raises(ValueError, match=f"^{count} episodes asked for, there are 3$"):
+            taken.first(count)
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 7))
+@settings(deadline=None)
+def test_frames_against_a_plain_loop(lengths, history):
+    taken = demonstrations(*(episode(steps, seed=seed) for seed, steps in enumerate(lengths)))
+    rows = []
+    for number, each in enumerate(taken.episodes):
+        for now in range(len(each)):
+            past = [each.observations[max(0, now - back)] for back in reversed(range(history))]
+            rows.append((np.concatenate(past), each.actions[now], number))
+    read = frames(taken, history)
+    assert read.inputs.dtype == read.actions.dtype == torch.float64
+    for column, expected in zip(read, zip(*rows, strict=True), strict=True):
+        assert np.array_equal(column.numpy(), np.stack(expected))
+
+
+def test_frames_do_not_share_memory_with_the_demonstrations():
+    taken = demonstrations(episode(3))
+    read = frames(taken, history=1)
+    read.inputs.zero_()
+    read.actions.zero_()
+    assert same(taken.episodes[0], episode(3))
+
+
+def test_single_precision_becomes_double():
+    read = frames(demonstrations(episode(3, dtype=np.float32)))
+    assert read.inputs.dtype == read.actions.dtype == torch.float64
+
+
+def test_a_history_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"^history=0: must be at least 1$"):
+        frames(demonstrations(episode(1)), history=0)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 5])
+def test_frames_are_what_a_rollout_hands_to_a_policy(dimensions):
+    seeds = range(7)
+    read = frames(particle(dimensions, seeds))
+    # (B, ...) in order of episode and time -> (T, E, ...).
+    inputs, actions = (column.reshape(7, 50, -1).transpose(0, 1) for column in read[:2])
+    seen, queue = [], iter(actions)
+
+    def policy(history):
+        seen.append(history)
+        return next(queue)
+
+    rollout(policy, starts(seeds, dimensions))
+    assert torch.equal(torch.stack(seen), inputs)
+
+
+# --- the oracle's demonstrations --------------------------------------------------------------------------------------
+
+
+def test_the_oracles_episodes_are_those_of_the_gymnasium_environment():
+    taken = particle(3, [4, 0, 8])
+    assert taken.environment_arguments == {"dimensions": 3}
+    for seed, each in zip([4, 0, 8], taken.episodes, strict=True):
+        env = gym.make(taken.environment, **taken.environment_arguments)
+        observation, _ = env.reset(seed=seed)
+        for now, action in enumerate(each.actions):
+            assert np.array_equal(observation, each.observations[now])
+            observation, reward, terminated, truncated, info = env.step(action)
+            assert (reward, terminated, truncated) == (each.rewards[now], each.terminations[now], each.truncations[now])
+        assert np.array_equal(observation, each.observations[-1])
+        assert truncated
+        assert info["success"]
+
+
+def test_the_oracles_episodes_are_those_of_its_rollout():
+    taken, run = particle(2, range(5)), rollout_oracle(starts(range(5), 2))
+    for number, each in enumerate(taken.episodes):
+        assert np.array_equal(each.actions, run.actions[:, number].numpy())
+        assert np.array_equal(each.observations[0], observe(starts([number], 2))[0].numpy())
+        assert each.observations.base is None or each.observations.base.shape[0] == 5
+
+
+# --- Minari -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("datasets") / "particle-oracle-v0"
+    save_minari(particle(2, range(4)), folder)
+    return folder
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / saved.name)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def rewrite(folder, **entries):
+    """Change entries of the metadata; None takes one out."""
+    path = folder / "data" / "metadata.json"
+    metadata = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({key: value for key, value in metadata.items() if value is not None}))
+
+
+def test_a_dataset_is_read_back_bit_for_bit(saved):
+    written, read = particle(2, range(4)), load_minari(saved)
+    assert all(same(*pair) for pair in zip(written.episodes, read.episodes, strict=True))
+    assert (read.environment, read.environment_arguments) == ("Particle-v0", {"dimensions": 2})
+    assert read.low.tolist() == [0, 0]
+    assert read.high.tolist() == [1, 1]
+    assert sorted(path.name for path in saved.parent.iterdir()) == [saved.name]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.sampled_from([np.float32, np.float64]))
+@settings(deadline=None, max_examples=15)
+def test_ragged_episodes_and_their_precision_survive(tmp_path_factory, lengths, dtype):
+    folder = tmp_path_factory.mktemp("ragged") / "test-v3"
+    bound = np.array([0.1, 1.7], dtype) + 1
+    made = [episode(steps, seed=seed, dtype=dtype) for seed, steps in enumerate(lengths)]
+    save_minari(demonstrations(*made, low=-bound, high=bound), folder)
+    read = load_minari(folder)
+    assert all(same(*pair) for pair in zip(made, read.episodes, strict=True))
+    assert read.high.dtype == dtype
+    assert np.array_equal(read.high, bound)
+
+
+def test_minari_itself_reads_the_dataset_and_makes_the_environment(saved, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(saved.parent))
+    dataset = minari.load_dataset(saved.name)
+    assert dataset.total_episodes == 4
+    assert np.array_equal(dataset[3].actions, particle(2, [3]).episodes[0].actions)
+    assert list(minari.list_local_datasets()) == [saved.name]
+    env = dataset.recover_environment()
+    assert env.reset(seed=0)[0].shape == (8,)
+
+
+def test_an_id_is_looked_up_under_minaris_root(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    shutil.copytree(saved, tmp_path / "made" / "here" / "oracle-v0")
+    assert len(load_minari("made/here/oracle-v0")) == 4
+    with pytest.raises(ValueError, match=r"^made/here/oracle-v1: no such folder, and no such dataset in ") as raised:
+        load_minari("made/here/oracle-v1")
+    assert str(tmp_path) in line(raised)
+
+
+def test_looking_for_a_dataset_leaves_no_trace(tmp_path, monkeypatch):
+    monkeypatch.delenv("MINARI_DATASETS_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="no such dataset in"):
+        load_minari("mujoco/hopper/expert-v0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_a_dataset_is_refused(tmp_path):
+    for folder in (tmp_path, str(tmp_path), tmp_path / "not there"):
+        with pytest.raises(ValueError, match=r"no Minari dataset, there is no data/metadata.json in it$") as raised:
+            load_minari(folder)
+        line(raised)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.99])
+def test_truncated_data_is_refused(copy, keep):
+    path = copy / "data" / "main_data.hdf5"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(ValueError, match=f"^{copy}: cannot be read as a Minari dataset: ") as raised:
+        load_minari(copy)
+    line(raised)
+
+
+@pytest.mark.parametrize("content", [b"no HDF5 at all", pickle.dumps([1, 2]), b"\x89HDF\r\n\x1a\n" + bytes(500)])
+@pytest.mark.parametrize("name", ["main_data.hdf5", "metadata.json"])
+def test_other_files_are_refused(copy, name, content):
+    (copy / "data" / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{copy}: cannot be read as a Minari dataset: ") as raised:
+        load_minari(copy)
+    line(raised)
+
+
+def test_missing_data_is_refused(copy):
+    (copy / "data" / "main_data.hdf5").unlink()
+    with pytest.raises(ValueError, match="cannot be read as a Minari dataset: No data found"):
+        load_minari(copy)
+
+
+@pytest.mark.parametrize("name", ["episode_2", "episode_2/actions", "episode_2/truncations"])
+def test_missing_arrays_are_refused(copy, name):
+    with h5py.File(copy / "data" / "main_data.hdf5", "a") as file:
+        del file[name]
+    with pytest.raises(ValueError, match=f"cannot be read as a Minari dataset: .*{name.split('/')[-1]}"):
+        load_minari(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "message"),
+    [
+        ("actions", (7, 1), 1.5, "episode 2: step 7: action 1 is 1.5, outside [0.0, 1.0]"),
+        ("observations", (50, 3), np.nan, "episode 2: step 50: observation 3 is nan, must be finite"),
+        ("terminations", 4, True, "episode 2: step 4: the episode ends there, but has 50 steps"),
+    ],
+)
+def test_bad_numbers_in_a_file_are_named(copy, name, place, value, message):
+    with h5py.File(copy / "data" / "main_data.hdf5", "a") as file:
+        file["episode_2"][name][place] = value
+    with pytest.raises(ValueError, match="^" + f"{copy}: {message}".replace("[", r"\[") + "$"):
+        load_minari(copy)
+
+
+def test_arrays_that_do_not_fit_their_space_are_refused(copy):
+    with h5py.File(copy / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_0/observations"]
+        file["episode_0/observations"] = np.zeros((51, 7))
+    with pytest.raises(ValueError, match=r"episode 0: observations must be a numpy array \(51, 8\)"):
+        load_minari(copy)
+
+
+def test_python_objects_in_a_file_are_never_loaded(copy):
+    with h5py.File(copy / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_0/rewards"]
+        file["episode_0/rewards"] = np.frombuffer(pickle.dumps("x"), np.void(1).dtype)
+    with pytest.raises(ValueError, match=r"episode 0: rewards must be a numpy array \(50,\) of floating-point numbers"):
+        load_minari(copy)
+
+
+@pytest.mark.parametrize("key", ["data_format", "env_spec", "action_space", "observation_space", "total_steps"])
+def test_missing_metadata_is_refused_before_anything_is_built(copy, monkeypatch, key):
+    monkeypatch.setattr(gym, "make", lambda *_: pytest.fail("an environment was built"))
+    rewrite(copy, **{key: None})
+    with pytest.raises(ValueError, match=f"cannot be read as a Minari dataset: metadata.json has no {key}$"):
+        load_minari(copy)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"data_format": "arrow"}, "its format is 'arrow', only 'hdf5' is read"),
+        ({"total_steps": 199}, "metadata.json announces 199 steps, there are 200"),
+        ({"total_episodes": 3}, "metadata.json announces 200 steps, there are 150"),
+        ({"total_episodes": 5}, "episode_4"),
+        ({"minari_version": "9.0.0"}, "9.0.0"),
+        ({"env_spec": "{}"}, "."),
+        ({"action_space": '{"type": "Discrete", "dtype": "int64", "start": 0, "n": 3}'}, "only vectors are read"),
+        ({"observation_space": '{"type": "unheard of"}'}, "."),
+    ],
+)
+def test_other_metadata_is_refused(copy, entries, message):
+    rewrite(copy, **entries)
+    with pytest.raises(ValueError, match=f"^{copy}: cannot be read as a Minari dataset: .*{message}") as raised:
+        load_minari(copy)
+    line(raised)
+
+
+def test_nothing_is_written_over(saved):
+    before = (saved / "data" / "main_data.hdf5").read_bytes()
+    with pytest.raises(ValueError, match=r"exists already, a dataset is never written over$"):
+        save_minari(particle(2, [0]), saved)
+    assert (saved / "data" / "main_data.hdf5").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["oracle", "v0", "two words-v0"])
+def test_a_folders_name_must_be_an_id(tmp_path, name):
+    with pytest.raises(ValueError, match=f"^{name}: a folder's name is the dataset's id, such as "):
+        save_minari(particle(1, [0]), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("minari.dataset._storages.hdf5_storage.HDF5Storage.update_episodes", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_minari(particle(1, [0]), tmp_path / "oracle-v0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_that_are_no_json_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot be written as JSON$"):
+        save_minari(replace(particle(1, [0]), environment_arguments={"a": object()}), tmp_path / "oracle-v0")
+
+
+def test_an_environment_that_is_not_installed_can_be_named(tmp_path):
+    save_minari(demonstrations(episode(3), environment="Elsewhere-v7"), tmp_path / "elsewhere-v0")
+    assert load_minari(tmp_path / "elsewhere-v0").environment == "Elsewhere-v7"
