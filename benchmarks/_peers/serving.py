@@ -32,14 +32,22 @@ def serve(reply: Any, package: str, engine: str, contestants: dict[str, Callable
         package: the distribution whose version is reported; "" for our own tree.
         engine: the distribution that computes, torch or jax, reported with its version.
         contestants: maps "workload/form/label" to a function that samples once and returns the final samples, as an
-            array that numpy reads, after they are computed. Samples of other workloads than ours are not looked at.
+            array that numpy reads, after they are computed. Of other workloads than the samplers' only numbers in a
+            list are looked at, and returned as they are.
     """
     version = importlib.metadata.version(package) if package else "this tree"
     print(json.dumps({"version": version, "engine": f"{engine} {importlib.metadata.version(engine)}"}), file=reply)
     for line in sys.stdin:
         request = json.loads(line)
         seconds, samples = _measure(contestants[request["run"]], request["at_least"])
-        print(json.dumps({"seconds": seconds, "moments": _moments(request["run"], samples)}), file=reply)
+        answer = {"seconds": seconds, "moments": _moments(request["run"], samples)}
+        answer["values"] = samples if isinstance(samples, list) else []
+        print(json.dumps(answer), file=reply)
+
+
+def several(step: Callable[[], float], times: int) -> list[float]:
+    """What so many steps return."""
+    return [step() for _ in range(times)]
 
 
 def _measure(sample: Callable[[], Any], at_least: float) -> tuple[float, Any]:

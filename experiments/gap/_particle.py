@@ -24,6 +24,7 @@ from experiments.harness.schema import bounded
 from imitation.demonstrations import frames, particle
 from imitation.ebm.implicit import Info, Learner, Objective
 from imitation.ebm.inference import ImplicitPolicy, Minimiser
+from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Proposal
 from imitation.envs.particle import Rollout, State, rollout, starts
 from imitation.policies.scaling import Scaling
@@ -98,11 +99,16 @@ class Validation:
         self.one, self.data, self.minimisers, self.seeds = one, data, minimisers, seeds
         self.start = validation_starts(data.actions.shape[-1], seeds, episodes, data.actions.device)
 
+    @property
+    def energy(self) -> MLPEnergy:
+        """Of actions under observations; a validation of models that are trained as something else says which."""
+        return self.one.energy
+
     def policy(self, iterations: int) -> ImplicitPolicy:
         """Acts by so many inference iterations."""
         random = Generators([seed + 2**32 for seed in self.seeds], self.data.actions.device)
         scalings = self.data.input_scaling, self.data.action_scaling
-        return ImplicitPolicy(self.one.energy, self.minimisers[iterations], *scalings, random)
+        return ImplicitPolicy(self.energy, self.minimisers[iterations], *scalings, random)
 
     def rows(self, episodes: int, every: bool) -> list[dict]:
         """Success on the first so many episodes, by the first minimiser or by every one."""
@@ -193,8 +199,8 @@ def _where(frame: pd.DataFrame, metric: str, conditions: dict[str, object]) -> p
 
 
 def last(frame: pd.DataFrame, metric: str, **conditions: object) -> pd.Series:
-    """The last measured value of each seed, under these conditions."""
-    return _where(frame, metric, conditions).sort_values("step", kind="stable").groupby("seed").value.last()
+    """The last measured value of each seed, under these conditions; NaN if that is what was measured."""
+    return _where(frame, metric, conditions).sort_values("step", kind="stable").groupby("seed").value.last(skipna=False)
 
 
 def success(frame: pd.DataFrame, **conditions: object) -> pd.Series:

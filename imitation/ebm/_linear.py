@@ -74,7 +74,7 @@ class _FusedLayer(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         value, weight, result = ctx.saved_tensors
         # The slope of a sum is one number for all rows, for which oneDNN takes ten times as long.
         slope = slope.contiguous() if result is None else torch.ops.aten.threshold_backward(slope, result, 0)

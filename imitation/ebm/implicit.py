@@ -142,7 +142,7 @@ class Learner:
         self._adam.load_state_dict(state["adam"])
         self.proposal.load_state_dict(state["proposal"])
         for generator, value in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(value)
+            generator.set_state(value.cpu())
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         rows, device = self._observations.shape[1], self._observations.device

@@ -85,7 +85,10 @@ class MLPEnergy(nn.Module):
         share = self._observation_share(observation).detach().to(precision)
         biases = [bias.detach().to(precision, copy=True) for bias in list(self.biases)[1:-1]]
         last = self.weights[-1].detach().mT
-        layers = [self.weights[0].detach()[:, self.observation_dim :], *(one.detach() for one in list(self.weights)[1:-1])]
+        layers = [
+            self.weights[0].detach()[:, self.observation_dim :],
+            *(one.detach() for one in list(self.weights)[1:-1]),
+        ]
         forwards = [packed(weight.mT.to(precision), ROWS) for weight in layers]
         # The slope of the last layer, one number per unit, is folded into the layer before it.
         backwards = [packed(weight.to(precision), ROWS) for weight in [*layers[:-1], layers[-1] * last]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.harness import arguments
+from experiments.harness import arguments, catalogue
 from experiments.harness.catalogue import ROOT
 from experiments.harness.schema import BadInputError
 
@@ -121,3 +121,17 @@ def test_the_command_ends_with_status_2_and_writes_nothing(tmp_path: Path, multi
     assert done.stderr == "error: k=[99.0]: must be between -10 and 10\n"
     assert done.stdout == ""
     assert not target.exists()
+
+
+def test_a_recipe_is_named_by_those_experiments_that_build_on_one() -> None:
+    mas = "experiment=gap/particle_mas"
+    assert catalogue.recipes("critique/gradient_sign") == []
+    assert catalogue.recipes("gap/particle_mas") == ["ibc_code", "ibc_paper", "ta2022"]
+    (usual,) = arguments.plans([mas, "scale=smoke"], multirun=False)
+    (other,) = arguments.plans([mas, "scale=smoke", "recipe=ibc_paper"], multirun=False)
+    assert usual.is_canonical
+    assert not other.is_canonical
+    assert (usual.config.negatives, other.config.negatives) == (8, 64)
+    for wrong in ([mas, "recipe=typo"], [SIGN, "recipe=ta2022"]):
+        with pytest.raises(BadInputError, match="allowed"):
+            arguments.plans(wrong, multirun=False)

@@ -1,0 +1,215 @@
+"""Gap, Sections III and IV: which negatives, and which loss, train a conditional energy model best?
+
+One training (IBC's Langevin at noise scale .1, InfoNCE) and what the paper says it tried beside it: other noise
+scales, one long chain, the MCMC loss, the correct Langevin form with maximum entropy. All evaluate as many energy
+gradients, see the same demonstrations, and act by the same inference.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.gap import _particle
+from experiments.gap._particle import LEARNT, MARGIN, Trained
+from experiments.harness import stats, style
+from experiments.harness.claim import (
+    REFUTED,
+    REPRODUCED,
+    Claim,
+    Verdict,
+    above,
+    below,
+    weakest,
+)
+from experiments.harness.context import Context
+from experiments.harness.schema import bounded, seed_list
+from imitation.ebm import losses
+from imitation.ebm.implicit import Loss, Objective
+from imitation.ebm.negatives import Proposal
+
+SHARD_AXES = ("seeds",)
+DIMENSIONS = 2
+
+
+class Variant(NamedTuple):
+    """form: of Langevin. noise_scale: of IBC's form. long: one chain. loss. anchored: with an L2 norm on energies."""
+
+    form: str = "ibc"
+    noise_scale: float = 0.1
+    long: bool = False
+    loss: Loss = losses.infonce
+    anchored: bool = False
+
+
+REFERENCE = "IBC, noise 0.1"
+SMALL, LARGE = "IBC, noise 0.01", "IBC, noise 1"
+LONG, MCMC, MAXENT = "one long chain", "MCMC loss", "correct, MaxEnt"
+VARIANTS = {
+    REFERENCE: Variant(),
+    SMALL: Variant(noise_scale=0.01),
+    LARGE: Variant(noise_scale=1.0),
+    LONG: Variant(long=True),
+    MCMC: Variant(loss=losses.mcmc),
+    MAXENT: Variant(form="true", loss=losses.entropy_regularised, anchored=True),
+}
+
+
+@dataclass
+class Config(Trained):
+    """anchor: weight of the L2 norm on positive energies."""
+
+    seeds: list[int] = seed_list()
+    anchor: float = bounded(0, 1000)
+
+
+def run(cfg: Config, context: Context) -> pd.DataFrame:
+    """Rows as in `_particle`, with the variant in a column of its own."""
+    parts = []
+    for number, name in enumerate(VARIANTS):
+        done = partial(_particle.progress, context, number, len(VARIANTS))
+        parts.append(context.piece(name, partial(_measured, cfg, name, context, done)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _measured(cfg: Config, name: str, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
+    variant = VARIANTS[name]
+    data = _particle.task(cfg, DIMENSIONS, cfg.seeds, context.device)
+    objective = Objective(variant.loss, anchor=cfg.anchor if variant.anchored else 0.0)
+    random = context.generators(cfg.seeds)
+    one = _particle.learner(cfg, data, lambda _: proposal(cfg, variant), random, objective)
+    minimisers = {iterations: cfg.minimiser(iterations) for iterations in cfg.inference_iterations}
+    validation = _particle.Validation(one, data, minimisers, cfg.seeds, cfg.episodes)
+    return _particle.train(one, cfg, cfg.seeds, context, name, validation, done).assign(variant=name)
+
+
+def proposal(cfg: Config, variant: Variant) -> Proposal:
+    """The chains that draw a variant's negatives."""
+    if variant.long:
+        return cfg.long_chain(variant.form, variant.noise_scale)
+    return cfg.short_chains(variant.form, variant.noise_scale)
+
+
+def difference(frame: pd.DataFrame, one: str, other: str) -> stats.Interval:
+    """Success of one variant less that of another, on the same episodes, mean over seeds with its interval."""
+    return _particle.paired(*(_particle.success(frame, variant=name) for name in (one, other)))
+
+
+def _about(frame: pd.DataFrame, *names: str) -> str:
+    return _particle.summary(frame, "variant", names)
+
+
+def _learnt(frame: pd.DataFrame, verdict: Verdict) -> Verdict:
+    return _particle.learnt(verdict, _particle.success(frame, variant=REFERENCE), REFERENCE)
+
+
+def decide_noise_scale(frame: pd.DataFrame) -> Verdict:
+    """Both small noise scales train better than 1."""
+    note = _about(frame, SMALL, REFERENCE, LARGE)
+    checks = [above(difference(frame, name, LARGE), 0.0, note) for name in (SMALL, REFERENCE)]
+    return _learnt(frame, weakest(checks, expected=np.inf))
+
+
+def decide_chains(frame: pd.DataFrame) -> Verdict:
+    """Short chains train better than one long chain of as many gradient evaluations."""
+    return _learnt(frame, above(difference(frame, REFERENCE, LONG), 0.0, _about(frame, REFERENCE, LONG)))
+
+
+def decide_mcmc(frame: pd.DataFrame) -> Verdict:
+    """No significant improvement: the improvement's interval lies below the margin."""
+    return _learnt(frame, below(difference(frame, MCMC, REFERENCE), MARGIN, _about(frame, MCMC, REFERENCE)))
+
+
+def decide_maxent(frame: pd.DataFrame) -> Verdict:
+    """Reasonable, more success than half; and not better than IBC's smallest noise: improvement below the margin."""
+    note = _about(frame, MAXENT, SMALL)
+    better = below(difference(frame, MAXENT, SMALL), MARGIN, note)
+    reasonable = above(stats.mean_interval(_particle.success(frame, variant=MAXENT)), LEARNT)
+    if better.verdict == REPRODUCED and reasonable.verdict == REFUTED:
+        return better._replace(verdict=REFUTED, note=f"Not better, but not reasonable either. {note}")
+    return _learnt(frame, weakest([better, better._replace(verdict=reasonable.verdict)]))
+
+
+SOURCE, MEASURES = "Ta et al. 2022", "difference in validation success"
+CLAIMS = [
+    Claim(
+        id="gap.noise-scale",
+        source=SOURCE,
+        location="Section III, last paragraph but one",
+        statement="In IBC's form a small noise scale (.01 to .1) trains better than 1.",
+        measures=f"{MEASURES}, small less large noise",
+        decide=decide_noise_scale,
+        smallest_scale="laptop",
+    ),
+    Claim(
+        id="gap.chains",
+        source=SOURCE,
+        location="Section III, last paragraph but one",
+        statement="Many short chains train better than one long chain with burn-in.",
+        measures=f"{MEASURES}, short less long",
+        decide=decide_chains,
+        smallest_scale="laptop",
+    ),
+    Claim(
+        id="gap.mcmc-vs-infonce",
+        source=SOURCE,
+        location="Section III, after eq. (4)",
+        statement="The MCMC loss (4) gives no significant improvement over InfoNCE.",
+        measures=f"{MEASURES}, MCMC loss less InfoNCE",
+        decide=decide_mcmc,
+        smallest_scale="laptop",
+    ),
+    Claim(
+        id="gap.maxent-conditional",
+        source=SOURCE,
+        location="Section IV",
+        statement="True Langevin with the entropy regulariser is reasonable, not better than IBC's with small noise.",
+        measures=f"{MEASURES}, regularised less IBC's at noise .01",
+        decide=decide_maxent,
+        smallest_scale="laptop",
+    ),
+]
+COLOURS = dict(
+    zip(VARIANTS, (style.SKY, style.BLUE, style.PURPLE, style.ORANGE, style.GREEN, style.VERMILION), strict=True)
+)
+
+
+def figure(frame: pd.DataFrame) -> Figure:
+    """(a) success against steps, (b) at the end, by inference iterations, (c) the nearest negative's distance."""
+    drawing, axes = style.panels(1, 3, height=2.8)
+    for name in VARIANTS:
+        rows = frame[(frame.variant == name) & (frame.metric == "success") & (frame.decides == 1)]
+        _draw_means(axes[0], rows, name)
+        _draw_means(axes[2], frame[(frame.variant == name) & (frame.metric == "nearest")], name)
+    axes[0].set(ylim=(0, 1), xlabel="training step", ylabel="validation success")
+    axes[0].set_title("mean over seeds")
+    _draw_ends(axes[1], frame)
+    axes[2].set(yscale="log", xlabel="training step", ylabel="distance (action in [-1, 1])")
+    axes[2].set_title("nearest negative\nto its positive")
+    return drawing
+
+
+def _draw_means(axis: Axes, rows: pd.DataFrame, name: str) -> None:
+    table = rows.pivot_table(index="step", columns="seed", values="value")
+    axis.plot(table.index, table.mean(axis=1), "o-", markersize=2.5, color=COLOURS[name], label=name)
+
+
+def _draw_ends(axis: Axes, frame: pd.DataFrame) -> None:
+    for place, name in enumerate(VARIANTS):
+        for iterations in sorted(frame.iterations.dropna().unique()):
+            rows = frame[frame.iterations == iterations]
+            center, low, high = stats.mean_interval(_particle.last(rows, "success", variant=name))
+            decides = bool((rows.decides == 1).any())
+            axis.errorbar(
+                [center], [place + (0 if decides else 0.3)], xerr=[[center - low], [high - center]],
+                fmt="o" if decides else "D", markersize=4 if decides else 3, color=COLOURS[name],
+                markerfacecolor=COLOURS[name] if decides else "none",
+            )  # fmt: skip
+    axis.set(yticks=range(len(VARIANTS)), yticklabels=list(VARIANTS), ylim=(len(VARIANTS) - 0.4, -0.4), xlim=(0, 1))
+    axis.set(xlabel="success at the last step")
+    axis.set_title("full: 10 inference iterations,\nhollow: 30; 95 % over seeds")

@@ -1,0 +1,232 @@
+"""The trained experiments: their frames, their decisions on made-up frames, broken variants, and resuming."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments.gap import _particle, particle_dimensions, particle_mas, particle_samplers
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+
+MODULES = (particle_mas, particle_samplers, particle_dimensions)
+
+
+def smoke(module):
+    return catalogue.canonical(f"gap/{module.__name__.rpartition('.')[2]}", "smoke")
+
+
+def rows(success: dict[str, list[float]], **more) -> pd.DataFrame:
+    """A frame in which the variants ended with these successes, one per seed, and no member diverged."""
+    made = [
+        {"variant": name, "seed": seed, "step": 100, "metric": metric, "value": value, "iterations": 10, "decides": 1}
+        for name, values in success.items()
+        for seed, share in enumerate(values)
+        for metric, value in (("success", share), ("diverged", 0.0))
+    ]
+    return pd.DataFrame(made).assign(**more)
+
+
+def jitter(center: float, seeds: int = 5, width: float = 0.01) -> list[float]:
+    return list(center + width * np.linspace(-1, 1, seeds))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_smoke_run_is_whole_and_can_be_drawn_and_judged(module):
+    cfg = smoke(module)
+    frame = module.run(cfg, Context())
+    found = frame[frame.metric == "success"]
+    assert found.value.between(0, 1).all()
+    assert set(found.seed) == set(cfg.seeds)
+    assert not frame[frame.metric == "diverged"].value.any()
+    for claim in module.CLAIMS:
+        assert claim.verdict(frame, "smoke").verdict == INCONCLUSIVE
+    module.figure(frame)
+
+
+def test_a_killed_training_goes_on_to_the_same_frame(tmp_path, monkeypatch):
+    cfg = dataclasses.replace(smoke(particle_mas), steps=9, validations=3)
+    whole = particle_mas.run(cfg, Context())
+    monkeypatch.setattr(_particle, "KEEP_SECONDS", 0)
+    steps = 0
+
+    class KilledError(Exception):
+        pass
+
+    real = particle_mas._particle.progress
+
+    def killing(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 15:  # in the second variant, between two validations
+            raise KilledError
+        real(*arguments)
+
+    monkeypatch.setattr(_particle, "progress", killing)
+    with pytest.raises(KilledError):
+        particle_mas.run(cfg, Context(tmp_path, "key"))
+    resumed = particle_mas.run(cfg, Context(tmp_path, "key"))
+    pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
+
+
+def test_a_member_of_a_run_is_the_run_of_its_seed_alone():
+    # float32 products round by their layout: the training metrics of a few steps agree to rounding.
+    cfg = smoke(particle_mas)
+    both = particle_mas.run(cfg, Context())
+    alone = particle_mas.run(dataclasses.replace(cfg, seeds=cfg.seeds[1:]), Context())
+    for metric in ("loss", "distance", "success"):
+        first = _particle.last(both[both.variant == "Correct, MAS+MaxEnt"], metric)[cfg.seeds[1]]
+        second = _particle.last(alone[alone.variant == "Correct, MAS+MaxEnt"], metric)[cfg.seeds[1]]
+        assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_a_diverged_member_fails_and_counts():
+    cfg = smoke(particle_mas)
+    data = _particle.task(cfg, 2, cfg.seeds, torch.device("cpu"))
+    random = Context().generators(cfg.seeds)
+    one = _particle.learner(cfg, data, lambda _: cfg.short_chains(), random, particle_mas.Objective())
+    with torch.no_grad():
+        one.energy.weights[0][1] = torch.nan
+    validation = _particle.Validation(one, data, {10: cfg.minimiser(10)}, cfg.seeds, cfg.episodes)
+    frame = _particle.train(one, cfg, cfg.seeds, Context(), "x", validation, lambda share: None)
+    assert _particle.last(frame, "diverged").tolist() == [0.0, 1.0]
+    assert _particle.success(frame)[cfg.seeds[1]] == 0.0
+
+
+def test_training_and_validation_share_no_episode():
+    cfg = smoke(particle_mas)
+    data = _particle.task(cfg, 2, [0, 1], torch.device("cpu"))
+    fresh = _particle.validation_starts(2, [0, 1], 50, torch.device("cpu"))
+    demonstrated = data.inputs[:, ::50, :2]  # where episodes begin
+    assert not torch.isin(fresh.position[..., 0], demonstrated[..., 0]).any()
+    assert not torch.isin(data.inputs[0, :, 0], data.inputs[1, :, 0]).any()
+
+
+# -- gap.fig2
+
+
+def on_par(**changed):
+    return rows({name: jitter(0.8) for name in particle_mas.VARIANTS} | changed)
+
+
+def test_fig2_needs_every_variant_within_the_margin():
+    assert particle_mas.decide_all(on_par()).verdict == REPRODUCED
+    broken = on_par(**{"Correct, MAS": jitter(0.6)})  # negative control: a variant that is clearly worse
+    assert particle_mas.decide_all(broken).verdict == REFUTED
+    assert particle_mas.decide_variant(broken, "Ibc, MAS").verdict == REPRODUCED
+    unclear = on_par(**{"Correct, MAS": jitter(0.78, width=0.2)[::-1]})
+    assert particle_mas.decide_all(unclear).verdict == INCONCLUSIVE
+
+
+def test_variants_that_all_fail_are_not_on_par():
+    failed = rows({name: jitter(0.0, width=0) for name in particle_mas.VARIANTS})
+    assert particle_mas.decide_all(failed).verdict == INCONCLUSIVE
+
+
+def test_a_missing_seed_is_not_passed_over():
+    frame = on_par()
+    lacking = frame[~((frame.variant == "Ibc") & (frame.seed == 0))]
+    with pytest.raises(ValueError, match="must be the same"):
+        particle_mas.decide_all(lacking)
+
+
+# -- gap.noise-scale, gap.chains, gap.mcmc-vs-infonce, gap.maxent-conditional
+
+S = particle_samplers
+AS_PRINTED = {S.REFERENCE: 0.8, S.SMALL: 0.8, S.LARGE: 0.4, S.LONG: 0.5, S.MCMC: 0.78, S.MAXENT: 0.7}
+DECISIONS = (S.decide_noise_scale, S.decide_chains, S.decide_mcmc, S.decide_maxent)
+
+
+def samplers(**changed):
+    return rows({name: jitter(value) for name, value in (AS_PRINTED | changed).items()})
+
+
+def test_decisions_on_results_as_printed():
+    assert [decide(samplers()).verdict for decide in DECISIONS] == [REPRODUCED] * 4
+
+
+@pytest.mark.parametrize(
+    ("decide", "changed"),
+    [
+        (S.decide_noise_scale, {S.LARGE: 0.9}),  # large noise is as good as small
+        (S.decide_noise_scale, {S.SMALL: 0.2}),  # one of the small scales is worse
+        (S.decide_chains, {S.LONG: 0.95}),
+        (S.decide_mcmc, {S.MCMC: 0.95}),
+        (S.decide_maxent, {S.MAXENT: 0.95}),  # better than small noise
+        (S.decide_maxent, {S.MAXENT: 0.1}),  # not reasonable
+    ],
+)
+def test_broken_variants_are_refuted(decide, changed):
+    assert decide(samplers(**changed)).verdict == REFUTED
+
+
+def test_a_reference_that_learnt_nothing_decides_nothing():
+    frame = samplers(**{S.REFERENCE: 0.3})
+    assert {decide(frame).verdict for decide in DECISIONS} == {INCONCLUSIVE}
+
+
+# -- gap.dimensions, gap.implementation
+
+D = particle_dimensions
+
+
+def dimensions(success: dict[tuple[str, int, int], float], **last) -> pd.DataFrame:
+    """Successes by method, dimension and demonstrations; losses that fall and distances as expected unless changed."""
+    metrics = {"loss": (2.0, 0.5), "positive_energy": (0.0, -1.0), "negative_energy": (0.0, 5.0), "distance": (1, 0.5)}
+    made = []
+    for (method, n, demonstrations), share in success.items():
+        for seed, jump in enumerate(np.linspace(-0.01, 0.01, 3)):
+            common = {"method": method, "dimension": n, "demonstrations": demonstrations, "seed": seed, "decides": 1}
+            made.append(common | {"metric": "success", "step": 2, "value": min(share + jump, 1.0)})
+            if method in (D.LANGEVIN, D.DFO):
+                for metric, (first, end) in metrics.items():
+                    end = last.get(metric, end) + (0.5 if method == D.DFO and metric == "distance" else 0)
+                    made += [
+                        common | {"metric": metric, "step": s, "value": v + jump * s} for s, v in ((1, first), (2, end))
+                    ]
+    return pd.DataFrame(made)
+
+
+GOOD = {
+    (D.LANGEVIN, 2, 2000): 0.97, (D.DFO, 2, 2000): 0.9, (D.MSE, 2, 2000): 0.5, (D.NEAREST, 2, 2000): 0.1,
+    (D.LANGEVIN, 16, 2000): 0.9, (D.DFO, 16, 2000): 0.1, (D.MSE, 16, 2000): 0.2, (D.NEAREST, 16, 2000): 0.0,
+    (D.LANGEVIN, 2, 1): 0.99, (D.DFO, 2, 1): 0.99, (D.LANGEVIN, 16, 1): 0.99, (D.DFO, 16, 1): 0.99,
+}  # fmt: skip
+ALL = (D.decide_dimensions, D.decide_dfo, D.decide_full, D.decide_overfit, D.decide_evolution)
+
+
+def test_dimensions_as_reported():
+    assert [decide(dimensions(GOOD)).verdict for decide in ALL[:2]] == [REPRODUCED] * 2
+    assert [decide(dimensions(GOOD | {(D.LANGEVIN, 2, 2000): 0.985})).verdict for decide in ALL] == [REPRODUCED] * 5
+
+
+@pytest.mark.parametrize(
+    ("decide", "changed"),
+    [
+        (D.decide_dimensions, {(D.NEAREST, 16, 2000): 0.95}),
+        (D.decide_dimensions, {(D.MSE, 2, 2000): 0.99}),
+        (D.decide_dfo, {(D.DFO, 16, 2000): 0.9}),
+        (D.decide_dfo, {(D.LANGEVIN, 16, 2000): 0.1}),
+        (D.decide_full, {(D.LANGEVIN, 2, 2000): 0.8}),
+        (D.decide_overfit, {(D.DFO, 16, 1): 0.1}),
+    ],
+)
+def test_broken_dimensions_are_refuted(decide, changed):
+    assert decide(dimensions(GOOD | changed)).verdict == REFUTED
+
+
+@pytest.mark.parametrize("changed", [{"loss": 3.0}, {"negative_energy": -9.0}])
+def test_an_unexpected_evolution_is_refuted(changed):
+    assert D.decide_evolution(dimensions(GOOD, **changed)).verdict == REFUTED
+
+
+def test_one_demonstration_is_validated_on_itself():
+    cfg = dataclasses.replace(smoke(D), demonstrations=1)
+    data = _particle.task(cfg, 2, cfg.seeds, torch.device("cpu"))
+    start = D._demonstrated(data)
+    expected = _particle.starts([_particle.BLOCK * seed for seed in cfg.seeds], 2)
+    for found, wanted in zip(start, expected, strict=True):
+        torch.testing.assert_close(found[:, 0], wanted, rtol=0, atol=0)
