@@ -52,3 +52,4 @@ test: $(READY) lint ## lint, types, tests, every experiment at smoke scale, comm
 
 bench: $(READY) ## measure speed against peers, each in a virtual environment of its own
 	$(RUN) benchmarks/langevin.py
+	$(RUN) benchmarks/ibc_step.py

@@ -9,7 +9,6 @@ penalty needs a replacement for the penalty, since the option that switches it o
 
 import copy
 import sys
-from collections.abc import Callable
 from itertools import cycle
 
 import problem
@@ -57,15 +56,25 @@ def policy(given: training.Training, mcmc: type[MCMC]) -> IBCPolicy:
     return made
 
 
-def steps(given: training.Training, mcmc: type[MCMC]) -> Callable[[], float]:
-    """A function that takes the next step of a training from the start and returns its InfoNCE loss."""
-    made = policy(given, mcmc)
-    rows = [
-        {"obs": torch.from_numpy(observation), "action": torch.from_numpy(action)}
-        for observation, action in zip(given.observations, given.actions, strict=True)
-    ]
-    batches = cycle([[rows[index] for index in batch] for batch in given.batches])
-    return lambda: made._forward_learn(next(batches))["ebm_loss"]
+class Steps:
+    """A training from the start."""
+
+    def __init__(self, given: training.Training, mcmc: type[MCMC]) -> None:
+        self.policy = policy(given, mcmc)
+        rows = [
+            {"obs": torch.from_numpy(observation), "action": torch.from_numpy(action)}
+            for observation, action in zip(given.observations, given.actions, strict=True)
+        ]
+        self.batches = cycle([[rows[index] for index in batch] for batch in given.batches])
+
+    def negatives(self) -> list[float]:
+        """Those of the next batch, without a step."""
+        observation = torch.stack([row["obs"] for row in next(self.batches)])
+        return self.policy._stochastic_optimizer.sample(observation, self.policy._learn_model)[1].flatten().tolist()
+
+    def step(self) -> float:
+        """Takes a step and returns its InfoNCE loss."""
+        return self.policy._forward_learn(next(self.batches))["ebm_loss"]
 
 
 if __name__ == "__main__":
@@ -73,8 +82,8 @@ if __name__ == "__main__":
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     given = training.read(sys.argv[1])
-    served = {}
-    for form, mcmc in (("plain", Unpenalised), ("penalty", MCMC)):
-        served[f"step/{form}/DI-engine"] = steps(given, mcmc)
-        served[f"losses/{form}/DI-engine"] = lambda mcmc=mcmc: serving.several(steps(given, mcmc), training.BATCHES)
-    serving.serve(REPLY, "DI-engine", "torch", served)
+    contestants = {
+        f"{form}/DI-engine": lambda mcmc=mcmc: Steps(given, mcmc)
+        for form, mcmc in (("plain", Unpenalised), ("penalty", MCMC))
+    }
+    serving.serve(REPLY, "DI-engine", "torch", serving.of_trainings(contestants, training.BATCHES))

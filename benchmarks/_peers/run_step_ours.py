@@ -21,7 +21,7 @@ from imitation.ebm.implicit import Learner, Objective
 from imitation.ebm.langevin import Gradient, Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import ShortChains
-from imitation.population import Generators
+from imitation.population import Generators, uniform_like
 
 GIVEN = training.read(sys.argv[1])
 OBSERVATIONS, ACTIONS = torch.from_numpy(GIVEN.observations), torch.from_numpy(GIVEN.actions)
@@ -29,6 +29,8 @@ BOUNDS = (problem.LOW, problem.HIGH)
 SIZES = [problem.NETWORK_STEP_SIZE] * problem.NETWORK_STEPS
 KERNEL = Langevin("ibc", clip=problem.CLIP, bounds=BOUNDS)
 MEMBER = 0  # the population has one
+
+Sampler = Callable[[MLPEnergy, nn.Sequential, Tensor], Gradient]  # from observations (B, Dx)
 
 
 def start() -> MLPEnergy:
@@ -98,33 +100,39 @@ def with_fused(energy: MLPEnergy, network: nn.Sequential, observation: Tensor) -
     return energy.action_gradient(observation[None])
 
 
-def variant(
-    sampler: Callable[[MLPEnergy, nn.Sequential, Tensor], Gradient], our_layers: bool = False, our_adam: bool = False
-) -> Callable[[], float]:
-    """A training with some of our ideas and not the others; the function takes a step and returns its loss."""
-    energy, random, batches = start(), Generators([0]), cycle(torch.from_numpy(GIVEN.batches))
-    network = as_sequential(energy)
-    parameters = energy.parameters() if our_layers else network.parameters()
-    adam = torch.optim.Adam(parameters, lr=training.LEARNING_RATE, fused=our_adam)
+class Variant:
+    """A training from the start with some of our ideas and not the others."""
 
-    def step() -> float:
-        index = next(batches)
+    def __init__(self, sampler: Sampler, our_layers: bool = False, our_adam: bool = False) -> None:
+        self.energy, self.random, self.batches = start(), Generators([0]), cycle(torch.from_numpy(GIVEN.batches))
+        self.network, self.sampler, self.our_layers = as_sequential(self.energy), sampler, our_layers
+        parameters = self.energy.parameters() if our_layers else self.network.parameters()
+        self.adam = torch.optim.Adam(parameters, lr=training.LEARNING_RATE, fused=our_adam)
+
+    def draw(self, observation: Tensor) -> Tensor:
+        """Negatives (1, B, M, Dy) for observations (B, Dx)."""
+        first = torch.empty(1, len(observation), problem.NEGATIVES, problem.ACTION_DIM)
+        gradient = self.sampler(self.energy, self.network, observation)
+        return KERNEL.sample(gradient, uniform_like(first, self.random, *BOUNDS), SIZES, self.random)[0]
+
+    def negatives(self) -> list[float]:
+        """Those of the next batch, without a step."""
+        return self.draw(OBSERVATIONS[next(self.batches)]).flatten().tolist()
+
+    def step(self) -> float:
+        """Takes a step and returns its loss."""
+        index = next(self.batches)
         observation, positive = OBSERVATIONS[index], ACTIONS[index]
-        first = torch.empty(1, problem.OBSERVATIONS, problem.NEGATIVES, problem.ACTION_DIM)
-        first[MEMBER].uniform_(*BOUNDS, generator=random.members[MEMBER])
-        negatives = KERNEL.sample(sampler(energy, network, observation), first, SIZES, random)[0]
-        candidates = torch.cat([positive[:, None], negatives[MEMBER]], 1)
-        if our_layers:
-            energies = energy(observation[None], candidates[None])[MEMBER]
+        candidates = torch.cat([positive[:, None], self.draw(observation)[MEMBER]], 1)
+        if self.our_layers:
+            energies = self.energy(observation[None], candidates[None])[MEMBER]
         else:
-            energies = network(inputs(observation, candidates))[..., 0]
+            energies = self.network(inputs(observation, candidates))[..., 0]
         loss = losses.infonce(energies[:, 0], energies[:, 1:]).mean()
-        adam.zero_grad()
+        self.adam.zero_grad()
         loss.backward()
-        adam.step()
+        self.adam.step()
         return float(loss.detach())
-
-    return step
 
 
 class GivenBatches(Learner):
@@ -142,23 +150,33 @@ class GivenBatches(Learner):
         return OBSERVATIONS[None, index], ACTIONS[None, index]
 
 
-def learner(precision: torch.dtype | None = None, penalty: float = 0.0) -> Callable[[], float]:
-    """A training by our learner; the function takes a step and returns its loss."""
-    made = GivenBatches(precision, penalty)
-    return lambda: float(made.step().loss)
+class Ours:
+    """A training from the start by our learner."""
+
+    def __init__(self, precision: torch.dtype | None = None, penalty: float = 0.0) -> None:
+        self.learner = GivenBatches(precision, penalty)
+
+    def negatives(self) -> list[float]:
+        """Those of the next batch, without a step."""
+        batch = self.learner._draw()
+        return self.learner.proposal.draw(self.learner.energy, *batch, self.learner.random).flatten().tolist()
+
+    def step(self) -> float:
+        """Takes a step and returns its loss."""
+        return float(self.learner.step().loss)
 
 
-VARIANTS: dict[str, Callable[[], Callable[[], float]]] = {
-    "plain/ours": learner,
-    "plain/ours, bfloat16 sampler": lambda: learner(torch.bfloat16),
-    "plain/plain autograd": lambda: variant(by_autograd),
-    "penalty/ours": lambda: learner(penalty=1.0),
-    "penalty/ours, bfloat16 sampler": lambda: learner(torch.bfloat16, penalty=1.0),
-    "ideas/+ gradient by hand": lambda: variant(by_hand),
-    "ideas/+ observation's share once": lambda: variant(with_share),
-    "ideas/+ oneDNN in the sampler": lambda: variant(with_fused),
-    "ideas/+ our layers in training": lambda: variant(with_fused, our_layers=True),
-    "ideas/+ fused Adam": lambda: variant(with_fused, our_layers=True, our_adam=True),
+CONTESTANTS: dict[str, Callable[[], serving.Steps]] = {
+    "plain/ours": Ours,
+    "plain/ours, bfloat16 sampler": lambda: Ours(torch.bfloat16),
+    "plain/plain autograd": lambda: Variant(by_autograd),
+    "penalty/ours": lambda: Ours(penalty=1.0),
+    "penalty/ours, bfloat16 sampler": lambda: Ours(torch.bfloat16, penalty=1.0),
+    "ideas/+ gradient by hand": lambda: Variant(by_hand),
+    "ideas/+ observation's share once": lambda: Variant(with_share),
+    "ideas/+ oneDNN in the sampler": lambda: Variant(with_fused),
+    "ideas/+ our layers in training": lambda: Variant(with_fused, our_layers=True),
+    "ideas/+ fused Adam": lambda: Variant(with_fused, our_layers=True, our_adam=True),
 }
 
 
@@ -177,8 +195,4 @@ if __name__ == "__main__":
     reply = serving.open_reply()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    served: dict[str, Callable] = dict(products())
-    for name, make in VARIANTS.items():
-        served[f"step/{name}"] = make()
-        served[f"losses/{name}"] = lambda make=make: serving.several(make(), training.BATCHES)
-    serving.serve(reply, "", "torch", served)
+    serving.serve(reply, "", "torch", products() | serving.of_trainings(CONTESTANTS, training.BATCHES))

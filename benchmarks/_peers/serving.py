@@ -8,8 +8,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import problem
 
@@ -32,8 +32,8 @@ def serve(reply: Any, package: str, engine: str, contestants: dict[str, Callable
         package: the distribution whose version is reported; "" for our own tree.
         engine: the distribution that computes, torch or jax, reported with its version.
         contestants: maps "workload/form/label" to a function that samples once and returns the final samples, as an
-            array that numpy reads, after they are computed. Of other workloads than the samplers' only numbers in a
-            list are looked at, and returned as they are.
+            array that numpy reads, after they are computed; numbers in a list are reported as they are, too. Samples of
+            other workloads than `gaussian` and `network` are not looked at.
     """
     version = importlib.metadata.version(package) if package else "this tree"
     print(json.dumps({"version": version, "engine": f"{engine} {importlib.metadata.version(engine)}"}), file=reply)
@@ -45,9 +45,21 @@ def serve(reply: Any, package: str, engine: str, contestants: dict[str, Callable
         print(json.dumps(answer), file=reply)
 
 
-def several(step: Callable[[], float], times: int) -> list[float]:
-    """What so many steps return."""
-    return [step() for _ in range(times)]
+class Steps(Protocol):
+    """A training from the start: `step` takes a step and returns its loss; `negatives` only draws what it would."""
+
+    def negatives(self) -> list[float]: ...
+    def step(self) -> float: ...
+
+
+def of_trainings(makes: Mapping[str, Callable[[], Steps]], times: int) -> dict[str, Callable[[], Any]]:
+    """To be served for each "form/label": its next step, the losses of a new training, and its first negatives."""
+    served: dict[str, Callable[[], Any]] = {}
+    for name, make in makes.items():
+        served[f"step/{name}"] = make().step
+        served[f"losses/{name}"] = lambda make=make: [step() for step in [make().step] * times]
+        served[f"network/{name}"] = lambda make=make: make().negatives()
+    return served
 
 
 def _measure(sample: Callable[[], Any], at_least: float) -> tuple[float, Any]:

@@ -3,14 +3,12 @@
 Only numpy is imported, because this file is read by the interpreters of all peers.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-DEMONSTRATIONS, SPREAD, LEARNING_RATE = 4000, 0.05, 1e-3
+DEMONSTRATIONS, LEARNING_RATE = 4000, 1e-3
 BATCHES = 20  # different ones; the losses of a training of so many steps are compared
 
 
@@ -24,17 +22,22 @@ class Training(NamedTuple):
     biases: list[np.ndarray]
 
 
-def write(path: Path, observation_dim: int, action_dim: int, hidden: Sequence[int], batch: int, seed: int = 0) -> None:
-    """Write a training, float32, to an npz file without pickle; weights and biases start from N(0, SPREAD)."""
+def extend(path: Path, action_dim: int, seed: int = 1) -> None:
+    """Add a training to the file of the common network, which is where it starts.
+
+    The first batch are the network's observations, so that the law of its first negatives is known.
+    """
     random = np.random.default_rng(seed)
-    observations = random.uniform(-1, 1, size=(DEMONSTRATIONS, observation_dim))
-    actions = 0.9 * np.sin(observations @ random.normal(size=(observation_dim, action_dim)))
-    arrays = {"observations": observations, "actions": actions}
-    for layer, (rows, columns) in enumerate(pairwise((observation_dim + action_dim, *hidden, 1))):
-        arrays[f"weight{layer}"] = random.normal(size=(rows, columns)) * SPREAD
-        arrays[f"bias{layer}"] = random.normal(size=columns) * SPREAD
-    values = {name: value.astype(np.float32) for name, value in arrays.items()}
-    np.savez(path, allow_pickle=False, batches=random.integers(DEMONSTRATIONS, size=(BATCHES, batch)), **values)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file}
+    first = arrays["observation"]
+    more = random.normal(size=(DEMONSTRATIONS - len(first), first.shape[1])).astype(np.float32)
+    observations = np.concatenate([first, more])
+    slopes = random.normal(size=(first.shape[1], action_dim)).astype(np.float32)
+    batches = random.integers(DEMONSTRATIONS, size=(BATCHES, len(first)))
+    batches[0] = np.arange(len(first))
+    arrays |= {"observations": observations, "actions": np.sin(observations @ slopes), "batches": batches}
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def read(path: str | Path) -> Training:

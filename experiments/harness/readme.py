@@ -8,6 +8,7 @@ from experiments.harness.result import Result
 from experiments.harness.scoreboard import plain
 
 _CLAIMS = "| claim | says | verdict | figure and command | time, memory |\n|---|---|---|---|---|"
+_BENCHMARKS = ("langevin", "ibc_step")
 _SPEED = "| workload | form | contestant | milliseconds | times ours |\n|---|---|---|---|---|"
 
 
@@ -21,7 +22,7 @@ def updated(text: str, rows: list[Entry], measured: dict[str, Result], results: 
     Raises:
         ValueError: a marker is missing.
     """
-    parts = {"claims": _claims(rows, measured), "speed": _speed(results / "benchmarks" / "langevin.csv")}
+    parts = {"claims": _claims(rows, measured), "speed": _speed(results / "benchmarks")}
     for name, part in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start not in text or end not in text:
@@ -44,12 +45,13 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
     return "\n".join([*lines, "", f"{waiting} further claims are not run yet; they stand in the scoreboard."])
 
 
-def _speed(path: Path) -> str:
-    """The sampler benchmark as a table, or a sentence if it was not run."""
-    if not path.exists():
+def _speed(folder: Path) -> str:
+    """The benchmarks as one table, the samplers' first, or a sentence if none was run."""
+    paths = [path for name in _BENCHMARKS if (path := folder / f"{name}.csv").exists()]
+    if not paths:
         return "Not run: `make bench`."
     lines = [_SPEED]
-    for row in csv.DictReader(path.open()):
+    for row in (row for path in paths for row in csv.DictReader(path.read_text().splitlines())):
         if row["ratio_to_ours"]:
             times = [f"{1000 * float(row[key]):.1f}" for key in ("median_seconds", "low_seconds", "high_seconds")]
             ratios = [number(round(float(row[key]), 2)) for key in ("ratio_to_ours", "ratio_low", "ratio_high")]

@@ -1,0 +1,46 @@
+"""The README's table of speed: every benchmark that was run, in their order, and none that has no time."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.harness.readme import updated
+
+README = "before\n<!-- claims -->\nold\n<!-- /claims -->\nbetween\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n"
+HEAD = "workload,form,contestant,version,median_seconds,low_seconds,high_seconds,ratio_to_ours,ratio_low,ratio_high\n"
+SAMPLERS = f"{HEAD}network,ibc,DI-engine,0.5.3,.1636,.15,.2,2.816,2.2,3.3\nmatmul,-,torch,,.02,.02,.02,,,\n"
+STEPS = f'{HEAD}"training step, ideas",ibc,+ fused Adam,this tree,.075,.0731,.0772,1.004,.97,1.03\n'
+
+
+def speed(folder: Path, **tables: str) -> list[str]:
+    (folder / "benchmarks").mkdir()
+    for name, text in tables.items():
+        (folder / "benchmarks" / f"{name}.csv").write_text(text)
+    text = updated(README, [], {}, folder)
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    return text[text.index("<!-- speed -->") : text.index("<!-- /speed -->")].splitlines()[1:]
+
+
+def test_all_benchmarks_stand_in_one_table(tmp_path: Path) -> None:
+    lines = speed(tmp_path, ibc_step=STEPS, langevin=SAMPLERS)
+    assert lines[2:] == [
+        "| network | ibc | DI-engine 0.5.3 | 163.6 (150.0 to 200.0) | 2.82 (2.2 to 3.3) |",
+        "| training step, ideas | ibc | + fused Adam this tree | 75.0 (73.1 to 77.2) | 1 (0.97 to 1.03) |",
+    ]
+    assert {line.count("|") for line in lines} == {6}
+
+
+@pytest.mark.parametrize(("name", "text"), [("langevin", SAMPLERS), ("ibc_step", STEPS)])
+def test_one_benchmark_alone_is_shown(tmp_path: Path, name: str, text: str) -> None:
+    assert len(speed(tmp_path, **{name: text})) == 3
+
+
+def test_without_a_benchmark_the_command_is_named(tmp_path: Path) -> None:
+    assert speed(tmp_path) == ["Not run: `make bench`."]
+
+
+def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the markers <!-- speed --> and <!-- /speed --> are missing"):
+        updated(README.replace("<!-- speed -->", ""), [], {}, tmp_path)
