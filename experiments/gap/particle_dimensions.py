@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from experiments.gap import _particle
 from experiments.gap._particle import LEARNT, Task, Trained
 from experiments.harness import stats, style
-from experiments.harness.claim import INCONCLUSIVE, Claim, Verdict, above, below, weakest
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, Claim, Verdict, above, below, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
 from imitation.ebm.implicit import Objective
@@ -181,7 +181,10 @@ def decide_overfit(frame: pd.DataFrame) -> Verdict:
         checks.append(above(interval, LEARNT))
         parts.append(f"{method} {n}-D {interval[0]:.2f}")
     note = f"Share of seeds that redo the demonstrated episode: {', '.join(parts)}."
-    return weakest(checks, expected=np.inf)._replace(note=note)
+    verdict = weakest(checks, expected=np.inf)._replace(note=note)
+    if MANY not in set(single.dimension) and verdict.verdict != REFUTED:
+        return verdict._replace(verdict=INCONCLUSIVE, note=f"{note} {MANY}-D was not run.")
+    return verdict
 
 
 def decide_evolution(frame: pd.DataFrame) -> Verdict:
