@@ -226,7 +226,9 @@ def decide_validation(frame: pd.DataFrame) -> Verdict:
     growth = _particle.paired(overfit(frame, JOINT), overfit(frame, CONDITIONAL))
     fewer = success_difference(frame)
     note = f"Success less the conditional model's {fewer[0]:.2f} [{fewer[1]:.2f}, {fewer[2]:.2f}]. {_summary(frame)}"
-    return _if_learnt(frame, jointly([above(growth, GOAL_RADIUS), below(fewer, -MARGIN)], note))
+    conditional = _particle.success(frame, model=CONDITIONAL)
+    fails = _particle.learnt(below(fewer, -MARGIN), conditional, CONDITIONAL)  # two failures are always near
+    return _if_learnt(frame, jointly([above(growth, GOAL_RADIUS), fails], note))
 
 
 def decide_both(frame: pd.DataFrame) -> Verdict:

@@ -81,6 +81,11 @@ def test_a_joint_model_that_succeeds_as_often_does_not_generalise_very_poorly():
     assert verdicts(made(joint=OVERFIT | {"success": 0.9}))[2] == REFUTED
 
 
+def test_a_conditional_model_that_fails_too_says_nothing_of_the_joint_one_s_failures():
+    frame = made(conditional=GOOD | {"success": 0.3}, joint=OVERFIT | {"success": 0.25})
+    assert verdicts(frame)[:3] == [INCONCLUSIVE, REPRODUCED, INCONCLUSIVE]
+
+
 def test_energies_that_rise_less_than_half_way_are_not_treated_as_negatives():
     little = OVERFIT | {HELD_OUT: (0.4, 0.5, -1.0, 6.0)}
     assert verdicts(made(joint=little)) == [REPRODUCED, REPRODUCED, REPRODUCED, REFUTED]
