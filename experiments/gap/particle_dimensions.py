@@ -270,12 +270,14 @@ COLOURS: dict[str, str] = dict(
 
 def figure(frame: pd.DataFrame) -> Figure:
     """(a) success against the dimension, (b) loss and (c) distance of negatives over training, (d) one episode."""
-    drawing, axes = style.panels(1, 4, height=2.3, width=style.PAGE)
+    drawing, axes = style.panels(2, 2, height=2.3)
     _draw_success(axes[0], full(frame))
-    for axis, metric, label in ((axes[1], "loss", "InfoNCE (nats)"), (axes[2], "distance", "negative to positive")):
-        _draw_training(axis, full(frame), metric)
-        axis.set(xlabel="training step", ylabel=label)
-    axes[1].set_yscale("log")
+    handles = [Line2D([], [], color=COLOURS[name], marker="o", markersize=3, label=name) for name in METHODS]
+    drawing.legend(handles=handles, loc="outside upper center", ncols=len(METHODS))
+    _draw_training(axes[1], full(frame), "loss")
+    axes[1].set(ylabel="InfoNCE loss (nats)", yscale="log")
+    _draw_training(axes[2], full(frame), "distance")
+    axes[2].set(ylabel="distance of a negative from\nits positive (action in [-1, 1])")
     _draw_overfit(axes[3], frame[frame.demonstrations == 1])
     return drawing
 
@@ -286,13 +288,10 @@ def _draw_success(axis: Axes, rows: pd.DataFrame) -> None:
         places = sorted(mine.dimension.unique())
         center, low, high = np.array([stats.mean_interval(_particle.success(mine, dimension=n)) for n in places]).T
         axis.errorbar(places, center, [center - low, high - center], fmt="o-", markersize=3, color=COLOURS[name])
-    axis.set(xscale="log", ylim=(-0.02, 1.02), xlabel="dimension N", ylabel="success, 95 % over seeds")
+    axis.set(xscale="log", ylim=(-0.02, 1.02), xlabel="dimension N")
+    axis.set_ylabel("success in fresh episodes\n(mean, 95 % over seeds)")
     axis.set_xticks(sorted(rows.dimension.unique()), [f"{n:g}" for n in sorted(rows.dimension.unique())], minor=False)
     axis.xaxis.minorticks_off()
-    axis.figure.legend(
-        handles=[Line2D([], [], color=COLOURS[name], marker="o", markersize=3, label=name) for name in METHODS],
-        loc="upper center", ncols=len(METHODS), bbox_to_anchor=(0.5, 1.12),
-    )  # fmt: skip
 
 
 def _draw_training(axis: Axes, rows: pd.DataFrame, metric: str) -> None:
@@ -302,6 +301,7 @@ def _draw_training(axis: Axes, rows: pd.DataFrame, metric: str) -> None:
         axis.plot(table.index, table, dashes[n], color=COLOURS[str(method)], linewidth=1)
     for n, dash in dashes.items():
         axis.plot([], [], dash, color=style.BLACK, linewidth=1, label=f"{n:g}-D")
+    axis.set(xlabel="training step")
     axis.legend(fontsize=6)
 
 
@@ -310,5 +310,4 @@ def _draw_overfit(axis: Axes, rows: pd.DataFrame) -> None:
     for place, ((method, _), group) in enumerate(groups):
         axis.barh(place, _particle.success(group).mean(), color=COLOURS[str(method)])
     axis.set(yticks=range(len(groups)), yticklabels=[f"{name}\n{n:g}-D" for (name, n), _ in groups], xlim=(0, 1))
-    axis.set(xlabel="share of seeds")
-    axis.set_title("redo one episode")
+    axis.set(xlabel="share of seeds that redo\nthe one episode they were trained on")

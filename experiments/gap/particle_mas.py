@@ -186,7 +186,9 @@ def _draw_differences(axis: Axes, frame: pd.DataFrame) -> None:
         )  # fmt: skip
     axis.axvspan(-MARGIN, MARGIN, color=style.GREEN, alpha=0.15, linewidth=0, label="on par")
     axis.axvline(0, color=style.GREY, linewidth=0.7)
-    axis.set(yticks=np.arange(len(others)) + 0.12, yticklabels=others, ylim=(len(others) - 0.3, -0.5))
+    for place, name in enumerate(others):  # inside: labels of ticks would push the columns above apart
+        axis.annotate(name, (0, place - 0.2), (4, 0), ("axes fraction", "data"), "offset points", fontsize=7)
+    axis.set(yticks=[], ylim=(len(others) - 0.5, -0.6))
     axis.set(xlabel=f"success less that of {REFERENCE}, 95 % over seeds")
     axis.legend(loc="upper center", bbox_to_anchor=(0.4, 1.22), ncols=3, columnspacing=0.8, handletextpad=0.3)
 
@@ -196,5 +198,7 @@ def _draw_distances(axis: Axes, frame: pd.DataFrame) -> None:
         rows = frame[(frame.variant == name) & (frame.metric == "nearest")]
         table = rows.pivot_table(index="step", columns="seed", values="value")
         axis.plot(table.index, table.mean(axis=1), color=COLOURS[name], label=name)
-    axis.set(yscale="log", xlabel="training step", ylabel="nearest negative to\nits positive (action in [-1, 1])")
+    axis.set(yscale="log", xlabel="training step", title="nearest negative to its positive (action in [-1, 1])")
+    axis.yaxis.set_major_formatter("{x:g}")  # short labels keep the columns above together
+    axis.yaxis.set_minor_formatter("")
     axis.legend(fontsize=6)
