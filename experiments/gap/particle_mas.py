@@ -199,6 +199,7 @@ def _draw_distances(axis: Axes, frame: pd.DataFrame) -> None:
         table = rows.pivot_table(index="step", columns="seed", values="value")
         axis.plot(table.index, table.mean(axis=1), color=COLOURS[name], label=name)
     axis.set(yscale="log", xlabel="training step", title="nearest negative to its positive (action in [-1, 1])")
-    axis.yaxis.set_major_formatter("{x:g}")  # short labels keep the columns above together
+    axis.set_yticks([0.05, 0.1, 0.2, 0.4])  # short labels keep the columns above together
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("")
     axis.legend(fontsize=6)
