@@ -1,0 +1,1 @@
+"""Control from rewards: the soft actor-critic core, and what is built on it."""

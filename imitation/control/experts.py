@@ -1,0 +1,218 @@
+"""Experts for MuJoCo: trained by the soft actor-critic core, kept as small files with a card.
+
+python -m imitation.control.experts train HalfCheetah-v5     train, or go on with a training that was cut off
+python -m imitation.control.experts keep HalfCheetah-v5      write the best policy so far beside its card
+python -m imitation.control.experts measure HalfCheetah-v5   the kept policy's returns, measured anew
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from imitation.control.networks import Actor
+from imitation.control.replay import Replay
+from imitation.control.sac import Settings, SoftActorCritic
+from imitation.control.training import Plan, Training, evaluate
+from imitation.envs.control import OPTIONS, Environments
+from imitation.population import Generators
+
+FOLDER = Path(__file__).parents[1] / "demonstrations" / "experts"
+# Mean returns that count as expert: about those of the experts in public demonstrations.
+WANTED = {"HalfCheetah-v5": 6000, "Hopper-v5": 3000, "Walker2d-v5": 3500, "Ant-v5": 3500, "Humanoid-v5": 4500}
+EVALUATION, MEASUREMENT = 1_000_000, 2_000_000  # where the seeds of episodes begin: none is one of training's
+EPISODES = {"evaluation": 5, "measurement": 20}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an expert is trained.
+
+    Args:
+        updates: of the learner, at most.
+        copies: environments stepped per update. A step costs a hundredth of an update, and more data per update
+            gives more return per hour.
+        seed: of everything.
+        every: updates between two evaluations.
+        capacity: of the replay.
+    """
+
+    updates: int = 1_000_000
+    copies: int = 4
+    seed: int = 0
+    every: int = 10_000
+    capacity: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A kept policy: its card, and the actions of its mode."""
+
+    card: dict[str, Any]
+    actor: Actor
+
+    def act(self, observation: Float[Tensor, "P E Do"]) -> Float[Tensor, "P E Da"]:
+        """Observations (1, E, Do) -> actions (1, E, Da) in [-1, 1]."""
+        return self.actor.mode(observation)
+
+
+def train(name: str, recipe: Recipe, folder: Path) -> None:
+    """Train until the wanted return is reached in three evaluations running, or for all updates.
+
+    Leaves in `folder`: state.pt to go on from, with the curve of evaluations, and best.pt, the actor of the best one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environments = Environments(name, [recipe.seed], recipe.copies)
+    sizes = environments.observation_dim, environments.action_dim
+    learner = SoftActorCritic(*sizes, Generators([recipe.seed]), Settings())
+    training = Training(learner, environments, Replay(1, *sizes, recipe.capacity),
+                        Plan(recipe.updates, every=recipe.every))  # fmt: skip
+    curve = _resume(training, recipe, folder)
+    started = time.monotonic() - (curve[-1]["seconds"] if curve else 0)
+
+    def measure(updates: int) -> None:
+        row = {"updates": updates, "seconds": time.monotonic() - started}
+        row |= _returns(name, learner.actor, "evaluation")
+        if row["mean"] > max((one["mean"] for one in curve), default=-np.inf):
+            best = {"actor": learner.actor.state_dict(), "updates": updates, "recipe": asdict(recipe)}
+            _write(folder / "best.pt", best)
+        curve.append(row)
+        print(f"{name}: {updates} updates, {row['seconds']:.0f} s, return {row['mean']:.0f}", flush=True)
+
+    def save(state: dict[str, Any]) -> None:
+        _write(folder / "state.pt", {"training": state, "curve": curve, "recipe": asdict(recipe)})
+        if [one["mean"] >= WANTED[name] for one in curve[-3:]] == [True] * 3:
+            raise _EnoughError
+
+    try:
+        training.run(measure, save)
+    except _EnoughError:
+        print(f"{name}: reached {WANTED[name]} three times running")
+
+
+class _EnoughError(Exception):
+    """The wanted return is reached."""
+
+
+def _resume(training: Training, recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
+    path = folder / "state.pt"
+    if not path.exists():
+        return []
+    state = torch.load(path, weights_only=True)
+    before = {key: value for key, value in state["recipe"].items() if key != "updates"}
+    if before != {key: value for key, value in asdict(recipe).items() if key != "updates"}:
+        raise ValueError(f"{path}: of another recipe, {before}; remove it to begin anew")
+    training.load_state_dict(state["training"])
+    return state["curve"]
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    aside = path.with_suffix(".tmp")
+    with aside.open("wb") as stream:
+        torch.save(state, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(path)
+
+
+def _returns(name: str, actor: Actor, kind: str) -> dict[str, float]:
+    """Mean and standard deviation of the mode's return over fresh episodes."""
+    first = EVALUATION if kind == "evaluation" else MEASUREMENT
+    returns = evaluate(actor.mode, Environments(name, [first], EPISODES[kind]))[0]
+    return {"mean": float(returns.mean()), "sd": float(returns.std(ddof=1)), "least": float(returns.min())}
+
+
+def keep(name: str, folder: Path) -> dict[str, Any]:
+    """Write the best policy so far to `FOLDER` with its card; returns the card.
+
+    Raises:
+        ValueError: nothing was trained yet.
+    """
+    if not (folder / "best.pt").exists():
+        raise ValueError(f"{folder}: holds no trained policy of {name}; train it first")
+    best = torch.load(folder / "best.pt", weights_only=True)
+    actor = _actor(best["actor"])
+    recipe = best["recipe"]
+    card = {
+        "environment": name, "options": OPTIONS.get(name, {}),
+        "versions": {package: version(package) for package in ("gymnasium", "mujoco", "torch")},
+        "algorithm": "soft actor-critic", "updates": best["updates"],
+        "environment_steps": best["updates"] * recipe["copies"], "seed": recipe["seed"],
+        "return": _returns(name, actor, "measurement") | {"episodes": EPISODES["measurement"]},
+        "wanted": WANTED[name],
+        "command": f"python -m imitation.control.experts train {name} --copies {recipe['copies']} "
+        f"--seed {recipe['seed']} --updates {best['updates']}",
+    }  # fmt: skip
+    FOLDER.mkdir(exist_ok=True)
+    tensors = {key: value.contiguous() for key, value in actor.state_dict().items()}
+    save_file(tensors, FOLDER / f"{name}.safetensors", {"card": json.dumps(card, indent=1)})
+    return card
+
+
+def load(name: str) -> Expert:
+    """The kept expert of an environment.
+
+    Raises:
+        ValueError: none is kept, or the file is damaged.
+    """
+    path = FOLDER / f"{name}.safetensors"
+    if not path.exists():
+        kept = sorted(one.stem for one in FOLDER.glob("*.safetensors"))
+        raise ValueError(f"expert {name}: none is kept; there are {', '.join(kept) or 'none'}")
+    try:
+        with safe_open(path, "pt") as file:
+            card = json.loads(file.metadata()["card"])
+            return Expert(card, _actor({key: file.get_tensor(key) for key in file.keys()}))  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+        raise ValueError(f"{path}: no policy with a card ({error})") from None
+
+
+def _actor(state: dict[str, Tensor]) -> Actor:
+    weights = [state[f"network.weights.{number}"] for number in range(len(state) // 2)]
+    hidden = [weight.shape[2] for weight in weights[:-1]]
+    actor = Actor(weights[0].shape[1], weights[-1].shape[2] // 2, Generators([0]), hidden)
+    actor.load_state_dict(state)
+    return actor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; 2 and one line for what cannot be done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "keep", "measure"))
+    parser.add_argument("environment", choices=sorted(WANTED))
+    parser.add_argument("--folder", type=Path, default=Path("outputs/experts"))
+    parser.add_argument("--updates", type=int, default=Recipe.updates)
+    parser.add_argument("--copies", type=int, default=Recipe.copies)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    name = options.environment
+    folder = options.folder / f"{name}-{options.seed}"
+    try:
+        if options.what == "train":
+            train(name, Recipe(options.updates, options.copies, options.seed), folder)
+        elif options.what == "keep":
+            print(json.dumps(keep(name, folder), indent=1))
+        else:
+            print(json.dumps(_returns(name, load(name).actor, "measurement")))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Soft actor-critic for a population: the core that CSIL, SQIL, IQ-Learn, GAIL/DAC and the experts share.
+
+Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications": eqs. (5)-(7) the critic, (9) the actor, (18)
+the temperature. An imitation algorithm is this class with another `reward`, `log_prior` or `critic_loss`.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from imitation.control.networks import Actor, Critics
+from imitation.control.replay import Transitions
+from imitation.population import Generators
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What stays the same over a run.
+
+    Args:
+        hidden: widths of the hidden layers of actor and critics.
+        copies: critics per member; targets and the actor use the least of their values.
+        discount: gamma.
+        smoothing: tau, by which the target critics follow the critics after each update.
+        actor_rate, critic_rate, temperature_rate: Adam's learning rates.
+        temperature: of the entropy; with a temperature rate it is where learning starts.
+        target_entropy: nats per action coordinate that the temperature is learnt for.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
+
+    hidden: Sequence[int] = (256, 256)
+    copies: int = 2
+    discount: float = 0.99
+    smoothing: float = 0.005
+    actor_rate: float = 3e-4
+    critic_rate: float = 3e-4
+    temperature_rate: float = 3e-4
+    temperature: float = 1.0
+    target_entropy: float = -1.0
+
+    def __post_init__(self) -> None:
+        if min([*self.hidden, self.copies]) < 1 or not 0 <= self.discount < 1 or not 0 < self.smoothing <= 1:
+            raise ValueError(f"{self}: widths and copies at least 1, 0 <= discount < 1, 0 < smoothing <= 1")
+        if min(self.actor_rate, self.critic_rate, self.temperature) <= 0 or self.temperature_rate < 0:
+            raise ValueError(f"{self}: rates and the temperature must be positive (temperature_rate may be 0)")
+
+
+class Info(NamedTuple):
+    """Of one update, per member (P,): the losses, mean value, mean entropy estimate, temperature."""
+
+    critic_loss: Float[Tensor, " P"]
+    actor_loss: Float[Tensor, " P"]
+    value: Float[Tensor, " P"]
+    entropy: Float[Tensor, " P"]
+    temperature: Float[Tensor, " P"]
+
+
+class SoftActorCritic:
+    """P independent learners in one.
+
+    Args:
+        observation_dim, action_dim: of the environment; actions lie in [-1, 1].
+        random: one generator per member, for starts, actions and noise alike.
+        settings: see there.
+    """
+
+    def __init__(self, observation_dim: int, action_dim: int, random: Generators, settings: Settings) -> None:
+        self.settings, self.random, self.updates = settings, random, 0
+        self.actor = self.make_actor(observation_dim, action_dim)
+        self.critics = Critics(observation_dim, action_dim, random, settings.hidden, settings.copies)
+        self.targets = copy.deepcopy(self.critics).requires_grad_(False)
+        start = torch.full((len(random),), settings.temperature, device=random.members[0].device)
+        self.log_temperature = nn.Parameter(start.log())
+        self.target_entropy = settings.target_entropy * action_dim
+        self.optimisers = {
+            "critic": torch.optim.Adam(self.critics.parameters(), settings.critic_rate, fused=True),
+            "actor": torch.optim.Adam(self.actor.parameters(), settings.actor_rate, fused=True),
+            "temperature": torch.optim.Adam([self.log_temperature], settings.temperature_rate, fused=True),
+        }
+
+    def make_actor(self, observation_dim: int, action_dim: int) -> Actor:
+        """The policy's network."""
+        return Actor(observation_dim, action_dim, self.random, self.settings.hidden)
+
+    # ---- what an imitation algorithm changes ----
+
+    def reward(self, rows: Transitions) -> Float[Tensor, "P B"]:
+        """What the critic learns the sum of: here the environment's reward."""
+        return rows.reward
+
+    def log_prior(self, observation: Float[Tensor, "P B Do"], action: Float[Tensor, "P B Da"]) -> Tensor | float:
+        """log p(a|s) from which the policy's divergence is charged; a constant for entropy."""
+        return 0.0
+
+    def critic_loss(self, rows: Transitions, target: Float[Tensor, "P B"]) -> tuple[Tensor, Tensor]:
+        """Loss (P,) of the critics, and their values (P, K, B): squared Bellman error, summed over critics (5)."""
+        values = self.critics(rows.observation, rows.action)
+        return (values - target[:, None]).square().mean(-1).sum(-1) / 2, values
+
+    # ---- one update ----
+
+    def update(self, rows: Transitions) -> Info:
+        """One step of critics, actor and temperature on rows (P, B, ...), then the targets follow."""
+        loss, values = self.critic_loss(rows, self.target(rows))
+        self._descend("critic", loss)
+        actor_loss, divergence = self.actor_loss(rows)
+        self._descend("actor", actor_loss)
+        if self.settings.temperature_rate:
+            self._descend("temperature", self.log_temperature * (-divergence.detach() - self.target_entropy))
+        self._follow()
+        self.updates += 1
+        return Info(
+            loss.detach(),
+            actor_loss.detach(),
+            values.detach().mean((1, 2)),
+            -divergence.detach(),
+            self.temperature[:, 0],
+        )
+
+    @property
+    def temperature(self) -> Float[Tensor, "P 1"]:
+        """alpha, one per member."""
+        return self.log_temperature.detach().exp()[:, None]
+
+    @torch.no_grad()
+    def target(self, rows: Transitions) -> Float[Tensor, "P B"]:
+        """r + gamma (min Q'(s', a') - alpha (log pi(a'|s') - log p(a'|s'))) where the process goes on (3)."""
+        action, log_density = self.actor.sample(rows.following, self.random)
+        value = self.targets(rows.following, action).amin(1)
+        value = value - self.temperature * (log_density - self.log_prior(rows.following, action))
+        return torch.addcmul(self.reward(rows), 1 - rows.terminated, value, value=self.settings.discount)
+
+    def actor_loss(self, rows: Transitions) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+        """Mean of alpha (log pi - log p) - min Q over the rows' observations (9), and of the divergence, (P,)."""
+        action, log_density = self.actor.sample(rows.observation, self.random)
+        divergence = log_density - self.log_prior(rows.observation, action)
+        value = self.critics(rows.observation, action, frozen=True).amin(1)
+        return (self.temperature * divergence - value).mean(-1), divergence.mean(-1)
+
+    def _descend(self, name: str, losses: Float[Tensor, " P"]) -> None:
+        """One step of Adam; members share no parameter, so the sum's gradient is each one's own."""
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        losses.sum().backward()
+        optimiser.step()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        for slow, fast in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
+            slow.lerp_(fast, self.settings.smoothing)
+
+    # ---- use ----
+
+    @torch.no_grad()
+    def explore(self, observation: Float[Tensor, "P B Do"]) -> Float[Tensor, "P B Da"]:
+        """Actions (P, B, Da) drawn from the policy."""
+        return self.actor.sample(observation, self.random)[0]
+
+    def diverged(self) -> Bool[Tensor, " P"]:
+        """Which members have a parameter that is not finite, (P,)."""
+        members = len(self.random)
+        return torch.stack(
+            [~value.detach().unflatten(0, (members, -1)).flatten(1).isfinite().all(1) for value in self._values()]
+        ).any(0)
+
+    def _values(self) -> Iterator[Tensor]:
+        yield from self.actor.parameters()
+        yield from self.critics.parameters()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next update depends on."""
+        return {
+            "actor": self.actor.state_dict(), "critics": self.critics.state_dict(),
+            "targets": self.targets.state_dict(), "log_temperature": self.log_temperature.detach().clone(),
+            "optimisers": {name: one.state_dict() for name, one in self.optimisers.items()},
+            "random": [one.get_state() for one in self.random.members], "updates": self.updates,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s."""
+        for name in ("actor", "critics", "targets"):
+            getattr(self, name).load_state_dict(state[name])
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        for name, one in self.optimisers.items():
+            one.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # torch would go on in the state's tensors
+        for generator, one in zip(self.random.members, state["random"], strict=True):
+            generator.set_state(one)
+        self.updates = state["updates"]

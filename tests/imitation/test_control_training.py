@@ -1,0 +1,192 @@
+"""Environments in populations, the loop and its checkpoints, experts and their cards."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from imitation.control import experts
+from imitation.control.replay import Replay
+from imitation.control.sac import Settings, SoftActorCritic
+from imitation.control.training import Plan, Training, evaluate
+from imitation.envs.control import Environments, make
+from imitation.population import Generators
+
+PENDULUM = "Pendulum-v1"
+
+
+def training(seeds=(0,), copies=1, updates=40):
+    environments = Environments(PENDULUM, list(seeds), copies)
+    sizes = environments.observation_dim, environments.action_dim
+    learner = SoftActorCritic(*sizes, Generators(list(seeds)), Settings(hidden=(16, 16)))
+    return Training(learner, environments, Replay(len(seeds), *sizes, 10_000), Plan(updates, 30, 16, 20))
+
+
+def parameters(one):
+    return torch.cat([value.flatten() for value in one.learner._values()])
+
+
+def test_a_run_killed_and_resumed_ends_in_the_same_parameters(tmp_path):
+    whole = training()
+    whole.run(lambda _: None)
+    first, kept = training(), tmp_path / "state.pt"
+
+    class KilledError(Exception):
+        pass
+
+    def save(state):
+        torch.save(state, kept)
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        first.run(lambda _: None, save)
+    second = training()
+    second.load_state_dict(torch.load(kept, weights_only=True))
+    second.run(lambda _: None)
+    assert torch.equal(parameters(whole), parameters(second))
+    assert torch.equal(whole.replay.rows, second.replay.rows)
+
+
+def test_a_member_of_a_population_is_its_single_run():
+    together, alone = training(seeds=(3, 5)), training(seeds=(5,))
+    for one in (together, alone):
+        one.run(lambda _: None)
+    ours = together.replay.rows[1, : len(together.replay)]
+    torch.testing.assert_close(ours, alone.replay.rows[0, : len(alone.replay)], rtol=1e-3, atol=1e-3)
+
+
+def test_pendulum_is_learnt():
+    """The best mean return is about -150, that of uniform actions about -1200."""
+    environments = Environments(PENDULUM, [0], 4)
+    learner = SoftActorCritic(3, 1, Generators([0]), Settings(hidden=(64, 64), actor_rate=1e-3, critic_rate=1e-3))
+    held_out = Environments(PENDULUM, [10**6], 10)
+    before = evaluate(learner.actor.mode, held_out).mean()
+    Training(learner, environments, Replay(1, 3, 1, 20_000), Plan(2000, 200, 128, 1000)).run(lambda _: None)
+    after = evaluate(learner.actor.mode, held_out).mean()
+    assert before < -700
+    assert after > -300
+
+
+# ---- environments ----
+
+
+def test_actions_reach_the_environments_own_box():
+    environment = make("Humanoid-v5")
+    assert environment.action_space.high[0] == pytest.approx(0.4)
+    ours, reference = Environments(PENDULUM, [0]), gymnasium.make(PENDULUM)  # its box is [-2, 2]
+    seed = int(np.random.SeedSequence([0, 0, 0]).generate_state(1)[0])
+    np.testing.assert_allclose(ours.reset()[0, 0], reference.reset(seed=seed)[0], rtol=1e-6)
+    for action in (0.5, -1.0, 3.0):
+        step = ours.step(torch.full((1, 1, 1), action))
+        after, reward, *_ = reference.step(np.array([2 * np.clip(action, -1, 1)]))
+        np.testing.assert_allclose(step.following[0, 0], after, rtol=1e-6)
+        assert step.reward.item() == pytest.approx(reward, rel=1e-6)
+
+
+def test_a_time_limit_is_no_end_and_begins_a_new_episode():
+    environments = Environments(PENDULUM, [0])
+    environments.reset()
+    steps = [environments.step(torch.zeros(1, 1, 1)) for _ in range(200)]
+    assert not any(step.terminated.any() for step in steps)
+    assert [step.finished.item() for step in steps] == [False] * 199 + [True]
+    assert not torch.equal(environments.observation, steps[-1].following)
+    assert len(environments.finished_returns[0]) == 1
+    assert environments.finished_returns[0][0] == pytest.approx(sum(step.reward.item() for step in steps), rel=1e-5)
+
+
+def test_a_fall_is_an_end():
+    environments = Environments("Hopper-v5", [0])
+    environments.reset()
+    steps = [environments.step(torch.ones(1, 1, 3)) for _ in range(300)]
+    ends = [step for step in steps if step.terminated.any()]
+    assert ends
+    assert all(step.finished.all() for step in ends)
+
+
+def test_resets_depend_on_seeds_and_their_number_alone():
+    one, other = Environments(PENDULUM, [0, 1], 2), Environments(PENDULUM, [1], 2)
+    first = one.reset()
+    for _ in range(7):
+        one.step(torch.zeros(2, 2, 1))
+    second = one.reset()
+    assert torch.equal(first[1], other.reset()[0])
+    assert torch.equal(second[1], other.reset()[0])
+    assert not torch.equal(first, second)
+    assert len({tuple(row) for row in first.flatten(0, 1).tolist()}) == 4
+
+
+def test_evaluation_is_the_mean_of_whole_episodes():
+    def act(observation):
+        return (observation[..., 2:3] / 8).clamp(-1, 1)
+
+    ours = evaluate(act, Environments(PENDULUM, [3], 2))[0]
+    for copy, total in enumerate(ours):
+        environment = gymnasium.make(PENDULUM)
+        observation = environment.reset(seed=int(np.random.SeedSequence([3, 0, copy]).generate_state(1)[0]))[0]
+        expected, over = 0.0, False
+        while not over:
+            action = np.clip(np.float32(observation[2]) / 8, -1, 1)
+            observation, reward, _, over, _ = environment.step(np.array([2 * action]))
+            expected += float(reward)
+        assert total == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "message"), [("Nowhere-v0", "Nowhere"), ("CartPole-v1", "vectors"), ("", "env=")])
+def test_unsuitable_environments_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        make(name)
+
+
+def test_ant_has_the_27_observations_of_the_papers():
+    assert make("Ant-v5").observation_space.shape == (27,)
+
+
+@pytest.mark.parametrize("wrong", [{"updates": 0}, {"updates": 15}, {"updates": 10, "batch": 0}])
+def test_plans_are_checked(wrong):
+    with pytest.raises(ValueError, match="positive"):
+        Plan(**({"every": 10} | wrong))
+
+
+# ---- experts ----
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(experts, "FOLDER", tmp_path / "kept")
+    monkeypatch.setattr(experts, "WANTED", {PENDULUM: -100})
+    return tmp_path
+
+
+def test_training_an_expert_goes_on_where_it_was_cut_off_and_is_kept_with_a_card(kept, capsys):
+    recipe = experts.Recipe(updates=40, copies=2, every=20)
+    experts.train(PENDULUM, recipe, kept / "whole")
+    experts.train(PENDULUM, experts.Recipe(updates=20, copies=2, every=20), kept / "parts")
+    experts.train(PENDULUM, recipe, kept / "parts")
+    whole, parts = (torch.load(kept / name / "state.pt", weights_only=True) for name in ("whole", "parts"))
+    assert torch.equal(whole["training"]["replay"]["rows"], parts["training"]["replay"]["rows"])
+    assert [row["updates"] for row in parts["curve"]] == [20, 40]
+    card = experts.keep(PENDULUM, kept / "whole")
+    assert card["environment"] == PENDULUM
+    assert card["updates"] in (20, 40)
+    assert card["return"]["episodes"] == 20
+    expert = experts.load(PENDULUM)
+    assert expert.card == card
+    again = experts._returns(PENDULUM, expert.actor, "measurement")
+    assert again["mean"] == pytest.approx(card["return"]["mean"], rel=1e-6)
+
+
+def test_a_training_of_another_recipe_is_not_mixed_in(kept):
+    experts.train(PENDULUM, experts.Recipe(updates=20, copies=1, every=20), kept / "one")
+    with pytest.raises(ValueError, match="another recipe"):
+        experts.train(PENDULUM, experts.Recipe(updates=20, copies=2, every=20), kept / "one")
+
+
+def test_a_missing_or_damaged_expert_is_one_line(kept):
+    with pytest.raises(ValueError, match="none is kept"):
+        experts.load(PENDULUM)
+    experts.FOLDER.mkdir()
+    (experts.FOLDER / f"{PENDULUM}.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}junk..")
+    with pytest.raises(ValueError, match="no policy with a card"):
+        experts.load(PENDULUM)
+    with pytest.raises(ValueError, match="train it first"):
+        experts.keep(PENDULUM, kept / "nothing")
