@@ -54,8 +54,8 @@ class Worker:
         hello = self._answer()
         self.version, self.engine = hello["version"], hello["engine"]
 
-    def run(self, contestant: str, at_least: float) -> dict[str, Any]:
-        """Time one contestant for `at_least` seconds.
+    def run(self, contestant: str, at_least: float, patience: float = 300.0) -> dict[str, Any]:
+        """Time one contestant for `at_least` seconds, and wait for its answer for `patience` seconds.
 
         Raises:
             RuntimeError: the worker died or is silent; one line.
@@ -64,7 +64,7 @@ class Worker:
         # A broken pipe needs no words of its own: the reason is in the log, and `_answer` gives it.
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"run": contestant, "at_least": at_least}).encode() + b"\n")
-        return self._answer()
+        return self._answer(patience)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

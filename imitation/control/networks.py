@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from imitation.ebm._linear import layer
 from imitation.population import Generators, RandomSource, normal_like, uniform_like
 
+FEW = 16  # rows: oneDNN's layers cost more than they save on fewer, and on a single output
 LOG_DEVIATION = (-20.0, 2.0)  # where the log of the actor's deviation is held, as in Haarnoja et al. 2018's code
 
 
@@ -39,7 +40,11 @@ class Perceptron(nn.Module):
         last = len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight, bias = (weight.detach(), bias.detach()) if frozen else (weight, bias)
-            value = layer(value, weight, bias, relu=number < last)
+            if value.shape[1] < FEW or weight.shape[2] == 1:
+                value = torch.baddbmm(bias, value, weight)
+                value = value.relu() if number < last else value
+            else:
+                value = layer(value, weight, bias, relu=number < last)
         return value
 
 

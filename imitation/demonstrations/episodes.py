@@ -2,11 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import parse_env_id
 from gymnasium.error import Error as GymnasiumError
+
+ARRAYS = ("observations", "actions", "rewards", "terminations", "truncations")
+LONGEST_LINE = 500
+
+
+class DemonstrationError(ValueError):
+    """What is wrong with demonstrations, a line per fault.
+
+    Attributes:
+        faults: at least one; the first is the message.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = tuple(shorten(fault, LONGEST_LINE) for fault in faults)
+        super().__init__(self.faults[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,14 +32,14 @@ class Episode:
     Attributes:
         observations: (T+1, Dx), floating point.
         actions: (T, Dy), floating point.
-        rewards: (T,), floating point.
+        rewards: (T,), floating point; None where nobody recorded them.
         terminations: (T,), boolean, the task ended there.
         truncations: (T,), boolean, time was up there.
     """
 
     observations: np.ndarray
     actions: np.ndarray
-    rewards: np.ndarray
+    rewards: np.ndarray | None
     terminations: np.ndarray
     truncations: np.ndarray
 
@@ -44,8 +60,9 @@ class Demonstrations:
         expected_observation_dim: Dx where it is known beforehand; otherwise all must be as the first episode.
 
     Raises:
-        ValueError: one line that names episode and step (both counted from 0) and what is wrong: an array of another
-            kind or shape, no step, a number that is not finite, an action out of bounds, an end before the last step.
+        DemonstrationError: a ValueError of one line per faulty episode, which names episode and step (both counted from
+            0) and what is wrong: an array of another kind or shape, no step, a number that is not finite, an action
+            out of bounds, an end before the last step, rewards in some episodes only.
     """
 
     environment: str
@@ -57,18 +74,26 @@ class Demonstrations:
 
     def __post_init__(self, expected_observation_dim: int | None) -> None:
         _check_environment(self.environment)
-        _check_bounds(self.low, self.high)
+        check_bounds(self.low, self.high)
         object.__setattr__(self, "episodes", tuple(self.episodes))
         if not self.episodes:
-            raise ValueError("no episode: at least one is needed")
-        dim = expected_observation_dim
+            raise DemonstrationError("no episode: at least one is needed")
+        if faults := self._faults(expected_observation_dim):
+            raise DemonstrationError(*faults)
+
+    def _faults(self, dim: int | None) -> list[str]:
+        faults = []
         for number, episode in enumerate(self.episodes):
             try:
                 _check_arrays(episode, dim, len(self.low))
                 _check_values(episode, self.low, self.high)
+                if (episode.rewards is None) != (self.episodes[0].rewards is None):
+                    raise ValueError("rewards must be given in every episode or in none")
             except ValueError as error:
-                raise ValueError(f"episode {number}: {error}") from None
-            dim = episode.observations.shape[1]
+                faults.append(f"episode {number}: {error}")
+            else:
+                dim = episode.observations.shape[1]
+        return faults
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -83,6 +108,23 @@ class Demonstrations:
         """Dy."""
         return len(self.low)
 
+    @property
+    def steps(self) -> int:
+        """In all episodes together."""
+        return sum(map(len, self.episodes))
+
+    @property
+    def returns(self) -> np.ndarray:
+        """(N,), float64, the sum of rewards of each episode.
+
+        Raises:
+            ValueError: nobody recorded the rewards.
+        """
+        rewards = [episode.rewards for episode in self.episodes if episode.rewards is not None]
+        if not rewards:
+            raise DemonstrationError("the episodes have no rewards")
+        return np.array([each.sum(dtype=np.float64) for each in rewards])
+
     def first(self, count: int) -> "Demonstrations":
         """The first `count` episodes.
 
@@ -90,7 +132,7 @@ class Demonstrations:
             ValueError: there are fewer, or `count` is below 1.
         """
         if not 1 <= count <= len(self):
-            raise ValueError(f"{count} episodes asked for, there are {len(self)}")
+            raise DemonstrationError(f"{count} episodes asked for, there are {len(self)}")
         return replace(self, episodes=self.episodes[:count])
 
 
@@ -98,15 +140,23 @@ def _check_environment(environment: Any) -> None:
     try:
         parse_env_id(environment)
     except (GymnasiumError, TypeError):
-        raise ValueError(f"environment={environment!r}: must be an id of Gymnasium such as 'Hopper-v5'") from None
+        raise DemonstrationError(
+            f"environment={environment!r}: must be an id of Gymnasium such as 'Hopper-v5'"
+        ) from None
 
 
-def _check_bounds(low: Any, high: Any) -> None:
+def check_bounds(low: Any, high: Any) -> None:
+    """Refuse what are no bounds of actions, (Dy,) each.
+
+    Raises:
+        DemonstrationError: they are not finite, or not one above the other.
+    """
     for name, bound in (("low", low), ("high", high)):
         if not _is_kind(bound, "f") or bound.ndim != 1 or len(bound) == 0 or not np.isfinite(bound).all():
-            raise ValueError(f"{name}: must be a numpy array (Dy,) of finite floating-point numbers, is {_what(bound)}")
+            what = f"{name}: must be a numpy array (Dy,) of finite floating-point numbers, is {_what(bound)}"
+            raise DemonstrationError(what)
     if low.shape != high.shape or not (low < high).all():
-        raise ValueError(f"low={low.tolist()}, high={high.tolist()}: every low must be below its high")
+        raise DemonstrationError(f"low={low.tolist()}, high={high.tolist()}: every low must be below its high")
 
 
 def _check_arrays(episode: Episode, observation_dim: int | None, action_dim: int) -> None:
@@ -123,6 +173,8 @@ def _check_arrays(episode: Episode, observation_dim: int | None, action_dim: int
     }
     for name, (kind, shape) in layout.items():
         array = getattr(episode, name)
+        if name == "rewards" and array is None:
+            continue
         if not _is_kind(array, kind) or not _fits(array.shape, shape):
             numbers = "floating-point numbers" if kind == "f" else "booleans"
             wanted = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
@@ -134,7 +186,7 @@ def _check_arrays(episode: Episode, observation_dim: int | None, action_dim: int
 def _check_values(episode: Episode, low: np.ndarray, high: np.ndarray) -> None:
     for name in ("observations", "actions", "rewards"):
         array = getattr(episode, name)
-        if (place := _first(~np.isfinite(array))) is not None:
+        if array is not None and (place := _first(~np.isfinite(array))) is not None:
             raise ValueError(f"step {place[0]}: {_entry(name, place)} is {array[place]}, must be finite")
     actions = episode.actions
     if (place := _first((actions < low) | (actions > high))) is not None:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,10 +19,14 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import METADATA_FILE_NAME, MinariStorage
 
-from imitation.demonstrations.episodes import Demonstrations, Episode
+from imitation.demonstrations._hdf5 import read_episodes
+from imitation.demonstrations._reading import MOST_BYTES, MOST_EPISODES, refusing
+from imitation.demonstrations.episodes import ARRAYS, DemonstrationError, Demonstrations, Episode
+from imitation.demonstrations.task import Task, check_box
 
-ARRAYS = ("observations", "actions", "rewards", "terminations", "truncations")
 SPACES = ("observation_space", "action_space")
+COUNTS = ("total_episodes", "total_steps")
+MOST_METADATA_BYTES = 2**24
 
 
 def save_minari(demonstrations: Demonstrations, folder: str | Path) -> None:
@@ -32,12 +37,15 @@ def save_minari(demonstrations: Demonstrations, folder: str | Path) -> None:
         folder: does not exist yet; its name is the dataset's id and ends in a version, as in "particle-oracle-v0".
 
     Raises:
-        ValueError: the folder exists or has no such name, or an argument of the environment cannot be written as JSON.
+        ValueError: the folder exists or has no such name, an argument of the environment cannot be written as JSON, or
+            there are no rewards.
     """
     folder = Path(folder)
     if folder.exists():
         raise ValueError(f"{folder}: exists already, a dataset is never written over")
     _check_id(folder.name)
+    if demonstrations.episodes[0].rewards is None:
+        raise ValueError("Minari datasets have rewards, these episodes have none")
     spec = _environment(demonstrations)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as aside:
@@ -52,21 +60,34 @@ def save_minari(demonstrations: Demonstrations, folder: str | Path) -> None:
 
 
 def load_minari(dataset: str | Path) -> Demonstrations:
-    """Read a Minari dataset of vectors: a folder, or the id of one under Minari's root.
+    """Read a Minari dataset of vectors, as it is: a folder, or the id of one under Minari's root.
 
     Raises:
         ValueError: one line: there is no such dataset, it cannot be read, or it does not pass the checks.
     """
+    task, episodes = read_minari(dataset)
+    with refusing(_find(dataset)):
+        return Demonstrations(task.environment, task.low, task.high, episodes, task.arguments, task.observation_dim)
+
+
+def read_minari(dataset: str | Path, count: int | None = None) -> tuple[Task, list[Episode]]:
+    """What a Minari dataset holds, not yet checked: its task, and its episodes or the first `count` of them.
+
+    The folder cannot make this function run code, build an environment, follow links to other files, or read more than
+    2 GiB or 100000 episodes.
+
+    Raises:
+        DemonstrationError: a ValueError of one line: there is no such dataset, or it cannot be read.
+    """
     folder = _find(dataset)
-    try:
-        spec, observations, actions, episodes = _read(folder / "data")
-    except Exception as error:  # h5py, JSON and Minari have many names for a file that is not as it should be
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{folder}: cannot be read as a Minari dataset: {reason}") from error
-    try:
-        return Demonstrations(spec.id, actions.low, actions.high, episodes, spec.kwargs, observations.shape[0])
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from None
+    with refusing(folder, "a Minari dataset"):
+        task, announced = _read_metadata(folder / "data")
+        wanted = announced["total_episodes"] if count is None else min(count, announced["total_episodes"])
+        episodes = read_episodes(folder / "data" / "main_data.hdf5", wanted)
+        steps = sum(len(episode) for episode in episodes)
+        if wanted == announced["total_episodes"] and steps != announced["total_steps"]:
+            raise ValueError(f"{METADATA_FILE_NAME} announces {announced['total_steps']} steps, there are {steps}")
+        return task, episodes
 
 
 def _find(dataset: str | Path) -> Path:
@@ -75,34 +96,36 @@ def _find(dataset: str | Path) -> Path:
         root = Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))
         folder = root / dataset
         if not folder.is_dir():
-            raise ValueError(f"{dataset}: no such folder, and no such dataset in {root}")
+            fetch = f"a public one is fetched by: minari download {dataset}"
+            raise DemonstrationError(f"{dataset}: no such folder, and no such dataset in {root}; {fetch}")
     if not (folder / "data" / METADATA_FILE_NAME).is_file():
-        raise ValueError(f"{folder}: no Minari dataset, there is no data/{METADATA_FILE_NAME} in it")
+        raise DemonstrationError(f"{folder}: no Minari dataset, there is no data/{METADATA_FILE_NAME} in it")
     return folder
 
 
-def _read(data: Path) -> tuple[EnvSpec, gym.spaces.Box, gym.spaces.Box, list[Episode]]:
+def _read_metadata(data: Path) -> tuple[Task, dict[str, Any]]:
+    if (data / METADATA_FILE_NAME).stat().st_size > MOST_METADATA_BYTES:
+        raise ValueError(f"{METADATA_FILE_NAME} has more than {MOST_METADATA_BYTES} bytes")
     metadata = MinariStorage.read_raw_metadata(data)
     # Where a space is missing, Minari would build the environment that the file names.
-    for key in ("dataset_id", "data_format", "minari_version", "total_steps", "env_spec", *SPACES):
+    for key in ("dataset_id", "data_format", "minari_version", *COUNTS, "env_spec", *SPACES):
         if metadata.get(key) is None:
             raise ValueError(f"{METADATA_FILE_NAME} has no {key}")
     if metadata["data_format"] != "hdf5":
         raise ValueError(f"its format is {metadata['data_format']!r}, only 'hdf5' is read")
+    for key, most in zip(COUNTS, (MOST_EPISODES, MOST_BYTES), strict=True):
+        if type(metadata[key]) is not int or not 0 <= metadata[key] <= most:
+            raise ValueError(f"{METADATA_FILE_NAME} announces {metadata[key]} {key}, allowed are 0 to {most}")
     stored = MinariDataset(data)
-    observations, actions = (_vectors(name, getattr(stored, name)) for name in SPACES)
-    episodes = [Episode(*(getattr(one, name) for name in ARRAYS)) for one in stored]
-    steps = sum(len(episode) for episode in episodes)
-    if steps != stored.total_steps:
-        raise ValueError(f"{METADATA_FILE_NAME} announces {stored.total_steps} steps, there are {steps}")
-    assert isinstance(stored.env_spec, EnvSpec)
-    return stored.env_spec, observations, actions, episodes
-
-
-def _vectors(name: str, space: gym.Space) -> gym.spaces.Box:
-    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-        raise ValueError(f"{name} is {space}, only vectors are read")
-    return space
+    spec, observations, actions = stored.env_spec, *(check_box(name, getattr(stored, name)) for name in SPACES)
+    assert isinstance(spec, EnvSpec)
+    if ":" in spec.id:
+        raise ValueError(f"environment={spec.id!r}: names a module to be imported, which no file may do")
+    limit = spec.max_episode_steps
+    if not isinstance(spec.kwargs, dict) or not (limit is None or (type(limit) is int and limit > 0)):
+        raise ValueError(f"its environment has kwargs={spec.kwargs!r}, max_episode_steps={limit!r}")
+    task = Task(spec.id, spec.kwargs, actions.low, actions.high, observations.shape[0], limit)
+    return task, metadata
 
 
 def _check_id(name: str) -> None:

@@ -3,52 +3,18 @@
 Actions are those of the library, in [-1, 1]; each environment gets them mapped onto its own box.
 """
 
-import warnings
 from typing import Any, NamedTuple
 
-import gymnasium
-import mujoco
 import numpy as np
 import torch
 from gymnasium.spaces import Box
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from imitation.envs.making import make
+
 # Ant's contact forces are off: 27 observations, as in the versions that the papers used.
 OPTIONS: dict[str, dict[str, Any]] = {"Ant-v5": {"include_cfrc_ext_in_observation": False}}
-
-
-def make(name: str) -> gymnasium.Env:
-    """One environment with the options of this project.
-
-    Raises:
-        ValueError: no such environment, or one whose observations or actions are no bounded boxes of numbers.
-    """
-    _hear_mujoco()
-    try:
-        environment = gymnasium.make(name, disable_env_checker=True, **OPTIONS.get(name, {}))
-    except gymnasium.error.Error as error:
-        raise ValueError(f"env={name}: {' '.join(str(error).split())}") from None
-    seen, done = environment.observation_space, environment.action_space
-    if not isinstance(seen, Box) or not isinstance(done, Box) or len(seen.shape) != 1 or len(done.shape) != 1:
-        raise ValueError(f"env={name}: observations and actions must be vectors, not {seen} and {done}")
-    if not done.is_bounded():
-        raise ValueError(f"env={name}: actions must be bounded, not {done}")
-    return environment
-
-
-def _hear_mujoco() -> None:
-    """Let MuJoCo's warnings be Python's: else it writes a log file wherever the program was started.
-
-    Gymnasium's models use an attribute that MuJoCo will drop: nothing that a user here could do about it.
-    """
-    if mujoco.get_mju_user_warning() is None:  # type: ignore[attr-defined]
-        mujoco.set_mju_user_warning(_warn)  # type: ignore[attr-defined]
-
-
-def _warn(message: str) -> None:
-    if "deprecated" not in message:
-        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
 
 
 class Step(NamedTuple):
@@ -76,7 +42,7 @@ class Environments:
         if not seeds or copies < 1:
             raise ValueError(f"seeds={seeds}, copies={copies}: at least one of each")
         self.shape = (len(seeds), copies)
-        self._all = [make(name) for _ in seeds for _ in range(copies)]
+        self._all = [make(name, OPTIONS.get(name)) for _ in seeds for _ in range(copies)]
         self.seeds, self.rounds = list(seeds), 0
         box = self._all[0].action_space
         assert isinstance(box, Box)

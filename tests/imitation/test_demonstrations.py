@@ -39,10 +39,10 @@ def demonstrations(*episodes, **options):
     return Demonstrations(episodes=episodes, **options)
 
 
-def with_one_bad(position, bad):
+def with_one_bad(position, bad, **options):
     """Three good episodes, and a bad one in between."""
     good = [episode(steps, seed=steps) for steps in (4, 1, 6)]
-    return demonstrations(*good[:position], bad, *good[position:])
+    return demonstrations(*good[:position], bad, *good[position:], **options)
 
 
 def same(one, other):
@@ -121,8 +121,9 @@ def test_wrong_shapes_are_refused(position, steps, name, data):
     # Another number of actions is another T: then the first array that does not fit that T is named.
     longer = name == "actions" and shape[1:] == (2,)
     named = "observations" if longer else name
+    # The dimensions are told: else those of a bad first episode would be what the next one is held against.
     with pytest.raises(ValueError, match=f"^episode {position}: {named} must be a numpy array") as raised:
-        with_one_bad(position, replace(good, **{name: np.zeros(shape, array.dtype)}))
+        with_one_bad(position, replace(good, **{name: np.zeros(shape, array.dtype)}), expected_observation_dim=3)
     line(raised)
 
 

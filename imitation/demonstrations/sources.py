@@ -1,0 +1,84 @@
+"""Demonstrations from wherever they come: a Minari dataset by its id, a Minari folder, or an npz file of one's own."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from imitation.demonstrations._reading import refusing
+from imitation.demonstrations.canonical import Loaded, canonical
+from imitation.demonstrations.episodes import DemonstrationError, Episode
+from imitation.demonstrations.minari_folder import read_minari
+from imitation.demonstrations.npz_file import read_npz
+from imitation.demonstrations.task import Task, make, task_of
+
+
+def load_demonstrations(
+    source: str | Path,
+    environment: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    episodes: int | None = None,
+) -> Loaded:
+    """Read, check and bring into the library's form; nothing is fetched from a network.
+
+    Args:
+        source: an npz file (laid out as `imitation.demonstrations.npz_file` says), a Minari folder, or the id of a
+            Minari dataset such as "mujoco/hopper/expert-v0".
+        environment: what the demonstrations must be of. An npz file needs it. A Minari dataset names its own, which is
+            not built here, but whoever builds it later runs what the file asks for: give it where that is not trusted.
+        options: of the environment, passed to `gymnasium.make`.
+        episodes: take the first so many; all where it is None.
+
+    Raises:
+        DemonstrationError: a ValueError with one line per fault that begins with the source.
+    """
+    task, found = read_source(source, environment, options, episodes)
+    if task is None:
+        raise DemonstrationError(f"{source}: an npz file does not name its environment, so it must be given")
+    with refusing(source):
+        return canonical(task, found)
+
+
+def read_source(
+    source: str | Path,
+    environment: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    episodes: int | None = None,
+) -> tuple[Task | None, list[Episode]]:
+    """What `load_demonstrations` reads, as it is recorded; the task is None where nobody names an environment."""
+    if episodes is not None and episodes < 1:
+        raise DemonstrationError(f"episodes={episodes}: must be at least 1")
+    task = None if environment is None else _wanted(environment, options)
+    if _is_file(source):
+        found = read_npz(source)
+    else:
+        recorded, found = read_minari(source, episodes)
+        with refusing(source):
+            task = _agreed(recorded, task)
+    if episodes is not None and len(found) < episodes:
+        raise DemonstrationError(f"{source}: {episodes} episodes asked for, there are {len(found)}")
+    return task, found[:episodes]
+
+
+def _is_file(source: str | Path) -> bool:
+    try:
+        return Path(source).is_file() or Path(source).suffix == ".npz"
+    except OSError as error:
+        raise DemonstrationError(f"{source}: {error.strerror}") from error
+
+
+def _wanted(environment: str, options: Mapping[str, Any] | None) -> Task:
+    with closing(make(environment, options)) as env:
+        return task_of(env, options)
+
+
+def _agreed(recorded: Task, wanted: Task | None) -> Task:
+    """The task of a dataset, whose recorder's bounds its actions obey, with the time limit of the one asked for."""
+    if wanted is None:
+        return recorded
+    for name in ("environment", "observation_dim"):
+        if getattr(recorded, name) != getattr(wanted, name):
+            raise DemonstrationError(f"{name} is {getattr(recorded, name)}, must be {getattr(wanted, name)}")
+    if len(recorded.low) != len(wanted.low):
+        raise DemonstrationError(f"actions have {len(recorded.low)} entries, must have {len(wanted.low)}")
+    return wanted._replace(low=recorded.low, high=recorded.high)
