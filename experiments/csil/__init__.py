@@ -6,25 +6,8 @@ SOURCE = Source(
     title="Coherent Soft Imitation Learning",
     authors="Watson et al.",
     year=2023,
+    reading_order=("coherence", "stationary", "tabular", "faithful"),
     planned={
-        "csil.inversion": (
-            "Section 3",
-            "The cloned policy is soft-optimal for its coherent reward alpha (log q - log p), for any dynamics.",
-        ),
-        "csil.shaping": (
-            "Section 3",
-            "For the soft-optimal policy of r the coherent reward is r shaped by the soft value.",
-        ),
-        "csil.bound": (
-            "Theorem 2",
-            "The KL-regularised game objective is bounded below by a scaled KL-regularised cloning objective.",
-        ),
-        "csil.tabular": ("Tabular study", "The inverse optimal control table: sparse and dense, nominal and windy."),
-        "csil.stationary": ("Fig. 2", "The HetStat policy returns to the prior away from the data; an MLP does not."),
-        "csil.faithful": (
-            "Appendix",
-            "The faithful loss fits the mean as squared error does; the plain heteroscedastic likelihood does not.",
-        ),
         "csil.mujoco": ("Fig. 3", "CSIL against its baselines on five MuJoCo tasks with 1 to 30 demonstrations."),
         "csil.ant-10": ("Fig. 3", "Ant with 10 demonstrations works end to end."),
         "csil.one-demonstration": ("Section 5", "One demonstration suffices where behavioural cloning fails."),

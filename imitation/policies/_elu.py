@@ -1,0 +1,51 @@
+"""Layers that the tanh-Normal policies share: a population's perceptron with ELU, started orthogonal."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from imitation.population import Generators, normal_like
+
+
+class EluNetwork(nn.Module):
+    """P independent perceptrons with an ELU after every layer, the last included.
+
+    Weights have the shape (P, in, out) and start orthogonal, biases (P, 1, out) at zero, as in the published code of
+    CSIL.
+
+    Args:
+        widths: of the inputs and of every layer.
+        random: one generator per member.
+        dtype: of the weights.
+    """
+
+    def __init__(self, widths: Sequence[int], random: Generators, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        shapes = list(pairwise(widths))
+        self.weights = nn.ParameterList([orthogonal(rows, out, random, dtype) for rows, out in shapes])
+        self.biases = nn.ParameterList([filled(0.0, random, dtype, 1, out) for _, out in shapes])
+
+    def forward(self, value: Float[Tensor, "P B Dx"]) -> Float[Tensor, "P B Do"]:
+        """Inputs (P, B, Dx) -> outputs (P, B, Do)."""
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            value = nn.functional.elu(torch.baddbmm(bias, value, weight))
+        return value
+
+
+def filled(value: float, random: Generators, dtype: torch.dtype, *shape: int) -> nn.Parameter:
+    """A parameter (P, *shape) of one value."""
+    device = random.members[0].device
+    return nn.Parameter(torch.full((len(random), *shape), value, dtype=dtype, device=device))
+
+
+def orthogonal(rows: int, columns: int, random: Generators, dtype: torch.dtype) -> nn.Parameter:
+    """Weights (P, rows, columns) whose rows or columns, whichever are fewer, are orthonormal; drawn per member."""
+    tall = filled(0.0, random, dtype, max(rows, columns), min(rows, columns))
+    drawn = normal_like(tall.detach(), random)
+    # One member at a time, so that its weights do not depend on its neighbours.
+    factors = [torch.linalg.qr(one) for one in drawn]
+    values = torch.stack([q * r.diagonal().sign() for q, r in factors])
+    return nn.Parameter((values if rows >= columns else values.mT).contiguous())
