@@ -15,7 +15,9 @@ EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(patsubst configs/experiment/
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help setup reproduce-all reproduce figures test lint bench
+TASKS := HalfCheetah-v5 Hopper-v5 Walker2d-v5 Ant-v5 Humanoid-v5
+
+.PHONY: help setup reproduce-all reproduce figures test lint bench experts $(addprefix expert-,$(TASKS))
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +52,14 @@ test: $(READY) lint ## lint, types, tests, every experiment at smoke scale, comm
 		$(RUN) -m experiments --multirun experiment=$(EXPERIMENTS) scale=smoke results="$$folder"
 	$(RUN) -m experiments.harness.report --check
 
+experts: $(READY) ## train the MuJoCo experts (hours; goes on where it was cut off), one process per core
+	$(MAKE) --jobs=$$(nproc) $(addprefix expert-,$(TASKS))
+
+$(addprefix expert-,$(TASKS)): expert-%: $(READY)
+	$(RUN) -m imitation.control.experts train $*
+	$(RUN) -m imitation.control.experts keep $*
+
 bench: $(READY) ## measure speed against peers, each in a virtual environment of its own
 	$(RUN) benchmarks/langevin.py
 	$(RUN) benchmarks/ibc_step.py
+	$(RUN) benchmarks/sac.py

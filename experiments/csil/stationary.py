@@ -22,6 +22,7 @@ from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict, above, below, holds, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
+from imitation.envs.making import make
 from imitation.policies import Cloning, HetStat, TanhNormalMLP, coherent_reward, tanh_normal
 from imitation.policies.hetstat import wave_features
 from imitation.population import Generators, normal_like
@@ -128,7 +129,7 @@ def _rollouts(cfg: Config, task: str) -> Data:
 
 def _one_task(rows: int, task: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([seed, TASKS.index(task)])
-    env = gymnasium.make(task)
+    env = make(task)
     width, actions = env.observation_space.shape[0], env.action_space.shape[0]  # type: ignore[index]
     env.reset(seed=seed)
     wandering, _ = _rollout(env, rows // 2, lambda _: rng.uniform(-1, 1, actions))

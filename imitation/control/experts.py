@@ -10,7 +10,9 @@ import json
 import os
 import sys
 import time
+import warnings
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from imitation.control.networks import Actor
 from imitation.control.replay import Replay
 from imitation.control.sac import Settings, SoftActorCritic
 from imitation.control.training import Plan, Training, evaluate
+from imitation.demonstrations import Demonstrations, digest, rollout_demonstrations
 from imitation.envs.control import OPTIONS, Environments
 from imitation.population import Generators
 
@@ -136,7 +139,7 @@ def _returns(name: str, actor: Actor, kind: str) -> dict[str, float]:
 
 
 def keep(name: str, folder: Path) -> dict[str, Any]:
-    """Write the best policy so far to `FOLDER` with its card; returns the card.
+    """Write the best policy so far to `FOLDER`, with its card beside it; returns the card.
 
     Raises:
         ValueError: nothing was trained yet.
@@ -144,21 +147,26 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
     if not (folder / "best.pt").exists():
         raise ValueError(f"{folder}: holds no trained policy of {name}; train it first")
     best = torch.load(folder / "best.pt", weights_only=True)
-    actor = _actor(best["actor"])
-    recipe = best["recipe"]
+    actor, recipe = _actor(best["actor"]), best["recipe"]
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.safetensors"
+    save_file({key: value.contiguous() for key, value in actor.state_dict().items()}, path)
     card = {
-        "environment": name, "options": OPTIONS.get(name, {}),
-        "versions": {package: version(package) for package in ("gymnasium", "mujoco", "torch")},
-        "algorithm": "soft actor-critic", "updates": best["updates"],
-        "environment_steps": best["updates"] * recipe["copies"], "seed": recipe["seed"],
+        "environment": name,
+        "options": OPTIONS.get(name, {}),
+        "algorithm": "soft actor-critic (imitation.control.sac)",
+        "updates": best["updates"],
+        "environment_steps": best["updates"] * recipe["copies"],
+        "seed": recipe["seed"],
         "return": _returns(name, actor, "measurement") | {"episodes": EPISODES["measurement"]},
         "wanted": WANTED[name],
         "command": f"python -m imitation.control.experts train {name} --copies {recipe['copies']} "
         f"--seed {recipe['seed']} --updates {best['updates']}",
-    }  # fmt: skip
-    FOLDER.mkdir(exist_ok=True)
-    tensors = {key: value.contiguous() for key, value in actor.state_dict().items()}
-    save_file(tensors, FOLDER / f"{name}.safetensors", {"card": json.dumps(card, indent=1)})
+        "versions": {package: version(package) for package in ("gymnasium", "mujoco", "torch")},
+        "sha256": sha256(path.read_bytes()).hexdigest(),
+    }
+    card["first_episode"] = digest(_rollout(Expert(card, actor), 1, 0))
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 
 
@@ -166,18 +174,43 @@ def load(name: str) -> Expert:
     """The kept expert of an environment.
 
     Raises:
-        ValueError: none is kept, or the file is damaged.
+        ValueError: none is kept, or its file is not the one that its card describes.
     """
     path = FOLDER / f"{name}.safetensors"
-    if not path.exists():
+    if not path.exists() or not path.with_suffix(".json").exists():
         kept = sorted(one.stem for one in FOLDER.glob("*.safetensors"))
         raise ValueError(f"expert {name}: none is kept; there are {', '.join(kept) or 'none'}")
     try:
-        with safe_open(path, "pt") as file:
-            card = json.loads(file.metadata()["card"])
-            return Expert(card, _actor({key: file.get_tensor(key) for key in file.keys()}))  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
-        raise ValueError(f"{path}: no policy with a card ({error})") from None
+        card = json.loads(path.with_suffix(".json").read_text())
+        if sha256(path.read_bytes()).hexdigest() != card["sha256"]:
+            raise ValueError("the hash differs")
+        return Expert(card, _actor(load_file(path)))
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: not the policy of its card ({error})") from None
+
+
+def demonstrations(name: str, episodes: int, seed: int = 0) -> Demonstrations:
+    """Episodes of the kept expert's mode; the first n of more are those of n alone.
+
+    The card holds the hash of the first episode of seed 0. Another processor or simulator may round otherwise, which a
+    chaotic system turns into another episode of the same policy: then there is a warning.
+
+    Raises:
+        ValueError: as `load` and `rollout_demonstrations`.
+    """
+    expert = load(name)
+    if digest(_rollout(expert, 1, 0)) != expert.card["first_episode"]:
+        message = f"expert {name}: its first episode is not bit for bit the card's; versions {expert.card['versions']}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return _rollout(expert, episodes, seed)
+
+
+def _rollout(expert: Expert, episodes: int, seed: int) -> Demonstrations:
+    def act(observation: np.ndarray) -> np.ndarray:
+        return expert.act(torch.from_numpy(observation).float()[None, None])[0, 0].double().numpy()
+
+    card = expert.card
+    return rollout_demonstrations(act, card["environment"], card["options"], episodes, seed)
 
 
 def _actor(state: dict[str, Tensor]) -> Actor:

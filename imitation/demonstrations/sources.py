@@ -1,4 +1,4 @@
-"""Demonstrations from wherever they come: a Minari dataset by its id, a Minari folder, or an npz file of one's own."""
+"""Demonstrations from wherever they come: a kept expert, a Minari dataset or folder, or an npz file of one's own."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -7,10 +7,12 @@ from typing import Any
 
 from imitation.demonstrations._reading import refusing
 from imitation.demonstrations.canonical import Loaded, canonical
-from imitation.demonstrations.episodes import DemonstrationError, Episode
+from imitation.demonstrations.episodes import DemonstrationError, Demonstrations, Episode
 from imitation.demonstrations.minari_folder import read_minari
 from imitation.demonstrations.npz_file import read_npz
 from imitation.demonstrations.task import Task, make, task_of
+
+EXPERT = "expert"
 
 
 def load_demonstrations(
@@ -18,25 +20,46 @@ def load_demonstrations(
     environment: str | None = None,
     options: Mapping[str, Any] | None = None,
     episodes: int | None = None,
+    seed: int = 0,
 ) -> Loaded:
     """Read, check and bring into the library's form; nothing is fetched from a network.
 
     Args:
-        source: an npz file (laid out as `imitation.demonstrations.npz_file` says), a Minari folder, or the id of a
-            Minari dataset such as "mujoco/hopper/expert-v0".
+        source: "expert" for the policy that this library keeps for the environment, rolled out from `seed`; an npz
+            file (laid out as `imitation.demonstrations.npz_file` says); a Minari folder; or the id of a Minari dataset
+            such as "mujoco/hopper/expert-v0".
         environment: what the demonstrations must be of. An npz file needs it. A Minari dataset names its own, which is
             not built here, but whoever builds it later runs what the file asks for: give it where that is not trusted.
         options: of the environment, passed to `gymnasium.make`.
-        episodes: take the first so many; all where it is None.
+        episodes: take the first so many; all where it is None, which an expert has no use for.
+        seed: of an expert's episodes.
 
     Raises:
         DemonstrationError: a ValueError with one line per fault that begins with the source.
     """
+    if source == EXPERT:
+        return Loaded(_of_expert(environment, options, episodes, seed), clipped=0.0, relabelled=0)
     task, found = read_source(source, environment, options, episodes)
     if task is None:
         raise DemonstrationError(f"{source}: an npz file does not name its environment, so it must be given")
     with refusing(source):
         return canonical(task, found)
+
+
+def _of_expert(
+    environment: str | None, options: Mapping[str, Any] | None, episodes: int | None, seed: int
+) -> Demonstrations:
+    from imitation.control import experts  # which itself needs demonstrations
+
+    if environment is None or episodes is None:
+        raise DemonstrationError("source=expert: the environment and the number of episodes must be given")
+    try:
+        kept = experts.load(environment).card["options"]
+        if options is not None and dict(options) != kept:
+            raise DemonstrationError(f"source=expert: the expert of {environment} was trained with {kept}")
+        return experts.demonstrations(environment, episodes, seed)
+    except ValueError as error:
+        raise DemonstrationError(str(error)) from None
 
 
 def read_source(

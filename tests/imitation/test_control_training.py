@@ -9,6 +9,7 @@ from imitation.control import experts
 from imitation.control.replay import Replay
 from imitation.control.sac import Settings, SoftActorCritic
 from imitation.control.training import Plan, Training, evaluate
+from imitation.demonstrations import DemonstrationError, digest, load_demonstrations
 from imitation.envs.control import OPTIONS, Environments
 from imitation.envs.making import make
 from imitation.population import Generators
@@ -202,12 +203,43 @@ def test_a_training_of_another_recipe_is_not_mixed_in(kept):
         experts.train(PENDULUM, experts.Recipe(updates=20, copies=2, every=20), kept / "one")
 
 
+def test_demonstrations_of_a_kept_expert_are_seeded_and_hash_checked(kept):
+    experts.train(PENDULUM, experts.Recipe(updates=20, copies=1, every=20), kept / "one")
+    card = experts.keep(PENDULUM, kept / "one")
+    two = experts.demonstrations(PENDULUM, 2)
+    loaded = load_demonstrations("expert", PENDULUM, episodes=1)
+    assert digest(loaded.demonstrations) == card["first_episode"]
+    np.testing.assert_array_equal(two.episodes[0].observations, loaded.demonstrations.episodes[0].observations)
+    assert digest(experts.demonstrations(PENDULUM, 1, seed=1)) != card["first_episode"]
+    path = experts.FOLDER / f"{PENDULUM}.json"
+    path.write_text(path.read_text().replace(card["first_episode"], "0" * 64))
+    with pytest.warns(RuntimeWarning, match="not bit for bit"):
+        experts.demonstrations(PENDULUM, 1)
+    for arguments in ((None, None, 1), (PENDULUM, None, None), (PENDULUM, {"g": 5.0}, 1), ("Hopper-v5", None, 1)):
+        with pytest.raises(DemonstrationError):
+            load_demonstrations("expert", *arguments)
+
+
 def test_a_missing_or_damaged_expert_is_one_line(kept):
     with pytest.raises(ValueError, match="none is kept"):
         experts.load(PENDULUM)
-    experts.FOLDER.mkdir()
-    (experts.FOLDER / f"{PENDULUM}.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}junk..")
-    with pytest.raises(ValueError, match="no policy with a card"):
-        experts.load(PENDULUM)
     with pytest.raises(ValueError, match="train it first"):
         experts.keep(PENDULUM, kept / "nothing")
+    experts.train(PENDULUM, experts.Recipe(updates=20, copies=1, every=20), kept / "one")
+    experts.keep(PENDULUM, kept / "one")
+    path = experts.FOLDER / f"{PENDULUM}.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ValueError, match="the hash differs"):
+        experts.load(PENDULUM)
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(ValueError, match="not the policy of its card"):
+        experts.load(PENDULUM)
+
+
+@pytest.mark.parametrize("name", sorted(one.stem for one in experts.FOLDER.glob("*.safetensors")))
+def test_committed_experts_return_what_their_cards_say(name):
+    expert = experts.load(name)
+    stated = expert.card["return"]
+    returns = evaluate(expert.act, Environments(name, [77], 3))[0]
+    assert returns.mean() > stated["mean"] - 4 * stated["sd"]
+    assert stated["least"] <= stated["mean"]

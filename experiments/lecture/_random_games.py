@@ -1,0 +1,75 @@
+"""Random processes with features in [0, 1] and an expert, batched over seeds: what the lecture's games are played on."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.harness.context import Context
+from imitation.mdp.maxent import MomentGame, causal_entropy, moments, soft_best_response, visits
+from imitation.mdp.processes import random_processes
+from imitation.mdp.tabular import TabularMDP
+
+
+class RandomGames(NamedTuple):
+    """`game` with a leading axis over seeds, the expert's log policy (H, P, S, A), and the multipliers behind it.
+
+    `multipliers` (P, K) are zero where the expert is any policy and not the soft best response to a reward.
+    """
+
+    game: MomentGame
+    log_policy: Tensor
+    multipliers: Tensor
+
+    @property
+    def entropy(self) -> Tensor:
+        """The expert's causal entropy in nats, (P,)."""
+        return causal_entropy(visits(self.game.mdp, self.log_policy), self.log_policy)
+
+
+def random_games(
+    context: Context,
+    seeds: Sequence[int],
+    states: int,
+    actions: int,
+    features: int,
+    horizon: int,
+    scale: float,
+    redundant: bool = False,
+) -> RandomGames:
+    """One process per seed: uniform transitions and features, multipliers from N(0, scale^2), their best response.
+
+    Args:
+        scale: of the multipliers; at 0 the expert is a random policy of its own at every step instead.
+        redundant: two features more that no policy can tell apart from the others: a constant, and f_1 - f_2.
+    """
+    members = [_member(context.rng(seed, horizon), states, actions, features, horizon, scale) for seed in seeds]
+    mdps, given, chosen, policies = zip(*members, strict=True)
+    mdp = TabularMDP(*(torch.cat([getattr(one, name) for one in mdps]) for name in ("transition", "initial")))
+    table, multipliers = torch.stack(given), torch.stack(chosen)
+    if redundant:
+        table = torch.cat([table, torch.ones_like(table[..., :1]), table[..., :1] - table[..., 1:2]], -1)
+        multipliers = torch.cat([multipliers, torch.zeros_like(multipliers[:, :2])], -1)
+    blank = MomentGame(mdp, table, torch.zeros_like(multipliers), horizon)
+    expert = soft_best_response(mdp, blank.reward(multipliers), horizon).log_policy
+    log_policy = expert if scale > 0 else torch.stack(policies, 1).log()
+    game = MomentGame(mdp, table, moments(visits(mdp, log_policy), table), horizon)
+    return RandomGames(game, log_policy, multipliers)
+
+
+def _member(
+    rng: np.random.Generator, states: int, actions: int, features: int, horizon: int, scale: float
+) -> tuple[TabularMDP, Tensor, Tensor, Tensor]:
+    mdp = random_processes(1, states, actions, rng)
+    table = torch.from_numpy(rng.uniform(size=(states, actions, features)))
+    multipliers = torch.from_numpy(scale * rng.normal(size=features))
+    policy = torch.from_numpy(rng.dirichlet(np.ones(actions), size=(horizon, states)))
+    return mdp, table, multipliers, policy
+
+
+def member(game: MomentGame, index: int) -> MomentGame:
+    """One of the batch, without its leading axis."""
+    mdp = TabularMDP(game.mdp.transition[index], game.mdp.initial[index])
+    return MomentGame(mdp, game.features[index], game.expert[index], game.horizon)
