@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from imitation.control.networks import Actor
+from imitation.control.networks import Actor, Policy
 from imitation.control.replay import Replay
 from imitation.control.sac import Settings, SoftActorCritic
 from imitation.control.training import Plan, Training, evaluate
@@ -131,7 +131,7 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     aside.replace(path)
 
 
-def _returns(name: str, actor: Actor, kind: str) -> dict[str, float]:
+def _returns(name: str, actor: Policy, kind: str) -> dict[str, float]:
     """Mean and standard deviation of the mode's return over fresh episodes."""
     first = EVALUATION if kind == "evaluation" else MEASUREMENT
     returns = evaluate(actor.mode, Environments(name, [first], EPISODES[kind]))[0]

@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imitation.ebm._linear import layer
+from imitation.policies._elu import orthogonal
 from imitation.population import Generators, RandomSource, normal_like, uniform_like
 
+NORM_FLOOR = 1e-5  # added to the variance in a layer norm
 FEW = 16  # rows: oneDNN's layers cost more than they save on fewer, and on a single output
 LOG_DEVIATION = (-20.0, 2.0)  # where the log of the actor's deviation is held, as in Haarnoja et al. 2018's code
 
@@ -40,12 +42,88 @@ class Perceptron(nn.Module):
         last = len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight, bias = (weight.detach(), bias.detach()) if frozen else (weight, bias)
-            if value.shape[1] < FEW or weight.shape[2] == 1:
-                value = torch.baddbmm(bias, value, weight)
-                value = value.relu() if number < last else value
-            else:
-                value = layer(value, weight, bias, relu=number < last)
+            value = _layer(value, weight, bias, relu=number < last)
         return value
+
+    def with_slope(self, value: Float[Tensor, "PK B Di"]) -> tuple[Float[Tensor, "PK B 1"], Float[Tensor, "PK B Di"]]:
+        """The output, of which there is one, and its slope in the inputs; both with a graph for one backward pass.
+
+        The slope is written out: autograd would have to go twice through the layers.
+        """
+        active, last = [], len(self.weights) - 1
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            value = _layer(value, weight, bias, relu=number < last)
+            active.append(value.detach() > 0)
+        slope = self.weights[-1].mT.expand(-1, value.shape[1], -1)
+        for weight, positive in zip(reversed(self.weights[:-1]), reversed(active[:-1]), strict=True):
+            slope = _layer(slope * positive, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
+        return value, slope
+
+
+class SmoothPerceptron(nn.Module):
+    """P times K perceptrons of one output: linear, layer norm, tanh, then linear with ELU, then linear.
+
+    Acme's `LayerNormMLP`, the critic of CSIL's published code. Weights start orthogonal, biases at zero. Its slope in
+    the inputs is continuous, so that a penalty on it can be learnt; a ReLU network's is piecewise constant.
+
+    Args:
+        widths: of the inputs, of at least one hidden layer, and 1.
+        random: one generator per member.
+        copies: K networks per member.
+    """
+
+    def __init__(self, widths: Sequence[int], random: Generators, copies: int = 1) -> None:
+        super().__init__()
+        dtype, device = torch.get_default_dtype(), random.members[0].device
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for width, out in pairwise(widths):
+            drawn = torch.stack([orthogonal(width, out, random, dtype).detach() for _ in range(copies)], 1)
+            self.weights.append(nn.Parameter(drawn.flatten(0, 1)))
+            self.biases.append(nn.Parameter(torch.zeros(len(random) * copies, 1, out, device=device)))
+        self.gain = nn.Parameter(torch.ones(len(random) * copies, 1, widths[1], device=device))
+        self.offset = nn.Parameter(torch.zeros_like(self.gain))
+
+    def forward(self, value: Float[Tensor, "PK B Di"], frozen: bool = False) -> Float[Tensor, "PK B 1"]:
+        """Inputs (P K, B, Di) -> outputs (P K, B, 1); frozen: gradients reach the inputs only."""
+        return self._run(value, frozen)[0]
+
+    def with_slope(
+        self, value: Float[Tensor, "PK B Di"], rows: int | None = None
+    ) -> tuple[Float[Tensor, "PK B 1"], Float[Tensor, "PK R Di"]]:
+        """The output, and the slope in the inputs of the first R rows (all if None), with a graph for one pass back."""
+        output, normed, scale, hidden = self._run(value)
+        normed, scale, hidden = normed[:, :rows], scale[:, :rows], [one[:, :rows] for one in hidden]
+        slope = self.weights[-1].mT
+        for weight, one in zip(reversed(self.weights[1:-1]), reversed(hidden[1:]), strict=True):
+            slope = slope * (one.clamp(max=0) + 1)  # ELU's slope from its value
+            slope = _layer(slope, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
+        slope = slope * ((1 - hidden[0].square()) * self.gain)
+        # Through the norm (x - mean x) / scale: what would shift or stretch all units alike has no effect.
+        slope = slope - slope.mean(-1, keepdim=True) - normed * (slope * normed).mean(-1, keepdim=True)
+        return output, torch.bmm(slope / scale, self.weights[0].mT)
+
+    def _run(self, value: Tensor, frozen: bool = False) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Output, and what its slope is made of: the normed units, their scale, the values of the hidden layers."""
+        weights, biases, gain, offset = list(self.weights), list(self.biases), self.gain, self.offset
+        if frozen:
+            weights, biases = ([one.detach() for one in some] for some in (weights, biases))
+            gain, offset = gain.detach(), offset.detach()
+        value = _layer(value, weights[0], biases[0])
+        centred = value - value.mean(-1, keepdim=True)
+        scale = (centred.square().mean(-1, keepdim=True) + NORM_FLOOR).sqrt()
+        normed = centred / scale
+        hidden = [torch.addcmul(offset, normed, gain).tanh()]
+        for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
+            hidden.append(nn.functional.elu(_layer(hidden[-1], weight, bias)))
+        return _layer(hidden[-1], weights[-1], biases[-1]), normed, scale, hidden
+
+
+def _layer(value: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """value times weight plus bias, then ReLU if wanted."""
+    if value.shape[1] < FEW or weight.shape[2] == 1:
+        value = torch.baddbmm(bias, value, weight)
+        return value.relu() if relu else value
+    return layer(value, weight, bias, relu)
 
 
 class Critics(nn.Module):
@@ -56,7 +134,11 @@ class Critics(nn.Module):
     ) -> None:
         super().__init__()
         self.copies = copies
-        self.network = Perceptron([observation_dim + action_dim, *hidden, 1], random, copies)
+        self.network = self.make_network([observation_dim + action_dim, *hidden, 1], random)
+
+    def make_network(self, widths: Sequence[int], random: Generators) -> nn.Module:
+        """The network of all K values of all members."""
+        return Perceptron(widths, random, self.copies)
 
     def forward(
         self, observation: Float[Tensor, "P B Do"], action: Float[Tensor, "P B Da"], frozen: bool = False
@@ -68,7 +150,41 @@ class Critics(nn.Module):
         return self.network(pairs, frozen)[..., 0].unflatten(0, (-1, self.copies))
 
 
-class Actor(nn.Module):
+class SmoothCritics(Critics):
+    """K state-action values for each of P members, on `SmoothPerceptron`."""
+
+    network: SmoothPerceptron
+
+    def make_network(self, widths: Sequence[int], random: Generators) -> SmoothPerceptron:
+        """The network of all K values of all members."""
+        return SmoothPerceptron(widths, random, self.copies)
+
+    def with_slope(
+        self, observation: Float[Tensor, "P B Do"], action: Float[Tensor, "P B Da"], rows: int
+    ) -> tuple[Float[Tensor, "P K B"], Float[Tensor, "P K R Da"]]:
+        """Q(s, a), and dQ/da of the first R rows; with a graph for one backward pass."""
+        pairs = torch.cat([observation, action], -1)
+        pairs = pairs.repeat_interleave(self.copies, 0) if self.copies > 1 else pairs
+        values, slope = self.network.with_slope(pairs, rows)
+        shape = (-1, self.copies)
+        return values[..., 0].unflatten(0, shape), slope[..., -action.shape[-1] :].unflatten(0, shape)
+
+
+class Policy(nn.Module):
+    """P policies with actions in [-1, 1]."""
+
+    def sample(
+        self, observation: Float[Tensor, "P B Do"], random: RandomSource
+    ) -> tuple[Float[Tensor, "P B Da"], Float[Tensor, "P B"]]:
+        """Actions (P, B, Da) with their log-density (P, B), both differentiable in the parameters."""
+        raise NotImplementedError
+
+    def mode(self, observation: Float[Tensor, "P B Do"]) -> Float[Tensor, "P B Da"]:
+        """The action that evaluation takes, (P, B, Da)."""
+        raise NotImplementedError
+
+
+class Actor(Policy):
     """P Gaussian policies squashed by tanh onto [-1, 1]: Haarnoja et al. 2018, Appendix C."""
 
     def __init__(self, observation_dim: int, action_dim: int, random: Generators, hidden: Sequence[int]) -> None:

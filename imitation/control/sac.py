@@ -1,7 +1,8 @@
 """Soft actor-critic for a population: the core that CSIL, SQIL, IQ-Learn, GAIL/DAC and the experts share.
 
 Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications": eqs. (5)-(7) the critic, (9) the actor, (18)
-the temperature. An imitation algorithm is this class with another `reward`, `log_prior` or `critic_loss`.
+the temperature. An imitation algorithm is this class with another `reward`, `log_prior`, `critic_loss` or
+`critic_step`.
 """
 
 import copy
@@ -13,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from imitation.control.networks import Actor, Critics
+from imitation.control.networks import Actor, Critics, Policy
 from imitation.control.replay import Transitions
-from imitation.population import Generators
+from imitation.population import Generators, uniform_like
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Settings:
         discount: gamma.
         smoothing: tau, by which the target critics follow the critics after each update.
         actor_rate, critic_rate, temperature_rate: Adam's learning rates.
-        temperature: of the entropy; with a temperature rate it is where learning starts.
+        temperature: of the entropy, of all members or one each; with a temperature rate it is where learning starts.
         target_entropy: nats per action coordinate that the temperature is learnt for.
 
     Raises:
@@ -42,13 +43,14 @@ class Settings:
     actor_rate: float = 3e-4
     critic_rate: float = 3e-4
     temperature_rate: float = 3e-4
-    temperature: float = 1.0
+    temperature: float | Sequence[float] = 1.0
     target_entropy: float = -1.0
 
     def __post_init__(self) -> None:
         if min([*self.hidden, self.copies]) < 1 or not 0 <= self.discount < 1 or not 0 < self.smoothing <= 1:
             raise ValueError(f"{self}: widths and copies at least 1, 0 <= discount < 1, 0 < smoothing <= 1")
-        if min(self.actor_rate, self.critic_rate, self.temperature) <= 0 or self.temperature_rate < 0:
+        temperatures = self.temperature if isinstance(self.temperature, Sequence) else [self.temperature]
+        if min(self.actor_rate, self.critic_rate, *temperatures) <= 0 or self.temperature_rate < 0:
             raise ValueError(f"{self}: rates and the temperature must be positive (temperature_rate may be 0)")
 
 
@@ -72,22 +74,25 @@ class SoftActorCritic:
     """
 
     def __init__(self, observation_dim: int, action_dim: int, random: Generators, settings: Settings) -> None:
-        self.settings, self.random, self.updates = settings, random, 0
+        self.settings, self.random, self.updates, self.action_dim = settings, random, 0, action_dim
         self.actor = self.make_actor(observation_dim, action_dim)
-        self.critics = Critics(observation_dim, action_dim, random, settings.hidden, settings.copies)
+        self.critics = self.make_critics(observation_dim, action_dim)
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
-        start = torch.full((len(random),), settings.temperature, device=random.members[0].device)
-        self.log_temperature = nn.Parameter(start.log())
+        self.log_temperature = nn.Parameter(per_member(settings.temperature, random)[:, 0].log())
         self.target_entropy = settings.target_entropy * action_dim
-        self.optimisers = {
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
             "critic": torch.optim.Adam(self.critics.parameters(), settings.critic_rate, fused=True),
             "actor": torch.optim.Adam(self.actor.parameters(), settings.actor_rate, fused=True),
             "temperature": torch.optim.Adam([self.log_temperature], settings.temperature_rate, fused=True),
         }
 
-    def make_actor(self, observation_dim: int, action_dim: int) -> Actor:
+    def make_actor(self, observation_dim: int, action_dim: int) -> Policy:
         """The policy's network."""
         return Actor(observation_dim, action_dim, self.random, self.settings.hidden)
+
+    def make_critics(self, observation_dim: int, action_dim: int) -> Critics:
+        """The networks of the values."""
+        return Critics(observation_dim, action_dim, self.random, self.settings.hidden, self.settings.copies)
 
     # ---- what an imitation algorithm changes ----
 
@@ -108,8 +113,7 @@ class SoftActorCritic:
 
     def update(self, rows: Transitions) -> Info:
         """One step of critics, actor and temperature on rows (P, B, ...), then the targets follow."""
-        loss, values = self.critic_loss(rows, self.target(rows))
-        self._descend("critic", loss)
+        loss, values = self.critic_step(rows)
         actor_loss, divergence = self.actor_loss(rows)
         self._descend("actor", actor_loss)
         if self.settings.temperature_rate:
@@ -124,6 +128,12 @@ class SoftActorCritic:
             self.temperature[:, 0],
         )
 
+    def critic_step(self, rows: Transitions) -> tuple[Tensor, Tensor]:
+        """What comes before the actor's step: one step of the critics. Their loss and values."""
+        loss, values = self.critic_loss(rows, self.target(rows))
+        self._descend("critic", loss)
+        return loss, values
+
     @property
     def temperature(self) -> Float[Tensor, "P 1"]:
         """alpha, one per member."""
@@ -131,11 +141,16 @@ class SoftActorCritic:
 
     @torch.no_grad()
     def target(self, rows: Transitions) -> Float[Tensor, "P B"]:
-        """r + gamma (min Q'(s', a') - alpha (log pi(a'|s') - log p(a'|s'))) where the process goes on (3)."""
+        """r + gamma V'(s') where the process goes on (5)."""
+        value = self.following_value(rows)
+        return torch.addcmul(self.reward(rows), 1 - rows.terminated, value, value=self.settings.discount)
+
+    @torch.no_grad()
+    def following_value(self, rows: Transitions) -> Float[Tensor, "P B"]:
+        """V'(s') = min Q'(s', a') - alpha (log pi(a'|s') - log p(a'|s')), a' drawn (3)."""
         action, log_density = self.actor.sample(rows.following, self.random)
         value = self.targets(rows.following, action).amin(1)
-        value = value - self.temperature * (log_density - self.log_prior(rows.following, action))
-        return torch.addcmul(self.reward(rows), 1 - rows.terminated, value, value=self.settings.discount)
+        return value - self.temperature * (log_density - self.log_prior(rows.following, action))
 
     def actor_loss(self, rows: Transitions) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Mean of alpha (log pi - log p) - min Q over the rows' observations (9), and of the divergence, (P,)."""
@@ -157,6 +172,11 @@ class SoftActorCritic:
             slow.lerp_(fast, self.settings.smoothing)
 
     # ---- use ----
+
+    def first_actions(self, observation: Float[Tensor, "P B Do"]) -> Float[Tensor, "P B Da"]:
+        """Actions (P, B, Da) before the first update: uniform."""
+        like = observation[..., :1].expand(-1, -1, self.action_dim)
+        return uniform_like(like, self.random, -1.0, 1.0)
 
     @torch.no_grad()
     def explore(self, observation: Float[Tensor, "P B Do"]) -> Float[Tensor, "P B Da"]:
@@ -194,3 +214,15 @@ class SoftActorCritic:
         for generator, one in zip(self.random.members, state["random"], strict=True):
             generator.set_state(one)
         self.updates = state["updates"]
+
+
+def per_member(value: float | Sequence[float], random: Generators) -> Float[Tensor, "P 1"]:
+    """A number for all members, or one each, as (P, 1).
+
+    Raises:
+        ValueError: neither one nor as many as there are members.
+    """
+    given = list(value) if isinstance(value, Sequence) else [value] * len(random)
+    if len(given) != len(random):
+        raise ValueError(f"{given}: one number for all members or one for each of {len(random)}")
+    return torch.tensor(given, dtype=torch.get_default_dtype(), device=random.members[0].device)[:, None]

@@ -12,7 +12,6 @@ from torch import Tensor
 from imitation.control.replay import Replay, Transitions
 from imitation.control.sac import SoftActorCritic
 from imitation.envs.control import Environments
-from imitation.population import uniform_like
 
 Save = Callable[[dict[str, Any]], None]
 
@@ -23,7 +22,7 @@ class Plan:
 
     Args:
         updates: of the learner in all; one follows each step of the environments.
-        warmup: steps of uniform actions, without updates, before the first.
+        warmup: steps of the learner's first actions, without updates, before the first update.
         batch: rows per update.
         every: updates between two evaluations, with a checkpoint each.
 
@@ -69,9 +68,9 @@ class Training:
         return self.replay.sample(self.plan.batch, self.learner.random)
 
     def _warm_up(self) -> None:
-        like = self.environments.reset()[..., :1].expand(-1, -1, self.environments.action_dim)
+        self.environments.reset()
         for _ in range(self.plan.warmup):
-            self._interact(uniform_like(like, self.learner.random, -1.0, 1.0))
+            self._interact(self.learner.first_actions(self.environments.observation))
 
     def _interact(self, actions: Float[Tensor, "P E Da"]) -> None:
         # A member whose weights are no numbers acts by zero: its neighbours go on, and its results say diverged.
