@@ -17,20 +17,38 @@ _MEASURES = ("run", "Config", "inputs", "SHARD_AXES")
 def source_hash(experiment: str) -> str:
     """Hash of the experiment's measuring code and of every module of this project that it imports, however deep.
 
-    Comments, docstrings, and what only claims, decisions and figures use do not count.
+    Comments, docstrings, and what only claims, decisions and figures use do not count. A name that a package hands on
+    counts as the module it comes from: what else the package holds does not change a measurement.
     """
     main = ROOT / "experiments" / f"{experiment}.py"
-    pending, texts = [main], {}
+    asked: dict[Path, set[str]] = {main: set()}  # what is imported from each file
+    pending = [main]
     while pending:
         path = pending.pop()
-        name = path.relative_to(ROOT).as_posix()
-        if name not in texts and path not in _SOURCES and (path.name in _COUNTS or path.parent != _FRAME):
-            tree = ast.parse(path.read_text())
-            if path == main:
-                tree.body = _needed(tree.body)
-            texts[name] = _code(tree)
-            pending += _imported(tree)
+        for module, names in _imported(_counting(path, asked[path], path == main)).items():
+            if module not in asked or (module.name == "__init__.py" and not names <= asked[module]):
+                asked[module] = asked.get(module, set()) | names
+                pending.append(module)
+    trees = {path: _counting(path, names, path == main) for path, names in asked.items()}
+    texts = {path.relative_to(ROOT).as_posix(): _code(tree) for path, tree in trees.items()}
     return sha256("\n".join(f"{name}\n{texts[name]}" for name in sorted(texts)))
+
+
+def _counting(path: Path, names: set[str], is_main: bool) -> ast.Module:
+    """The part of a file that counts: of a package's, beside what it does, the imports of the names asked for."""
+    tree = ast.parse(path.read_text())
+    if is_main:
+        tree.body = _needed(tree.body)
+    elif path.name == "__init__.py":
+        tree.body = [one for statement in tree.body for one in _handed_on(statement, names)]
+    return tree
+
+
+def _handed_on(statement: ast.stmt, names: set[str]) -> list[ast.stmt]:
+    if isinstance(statement, ast.ImportFrom):
+        aliases = [alias for alias in statement.names if (alias.asname or alias.name) in names]
+        return [ast.ImportFrom(statement.module, aliases, statement.level)] if aliases else []
+    return [] if _defines(statement) == {"__all__"} else [statement]
 
 
 def _needed(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -59,15 +77,38 @@ def _code(tree: ast.Module) -> str:
     return ast.unparse(tree)
 
 
-def _imported(tree: ast.Module) -> list[Path]:
-    names = set()
+def _imported(tree: ast.Module) -> dict[Path, set[str]]:
+    """The project's files that a tree imports, each with the names that are taken from it."""
+    found: dict[Path, set[str]] = {}
+    for module, name in _imports(tree):
+        parts = module.split(".")
+        if parts[0] not in ("imitation", "experiments"):
+            continue
+        for end in range(1, len(parts) + 1):
+            folder = ROOT.joinpath(*parts[:end])
+            whole = {name} if end == len(parts) else set()
+            for path in (folder.with_suffix(".py"), folder / "__init__.py"):
+                if path.exists() and _counts(path):
+                    found[path] = found.get(path, set()) | whole
+        submodule = ROOT.joinpath(*parts, f"{name}.py")
+        if submodule.exists() and _counts(submodule):
+            found.setdefault(submodule, set())
+        package = ROOT.joinpath(*parts, name, "__init__.py")
+        if name and package.exists() and _counts(package):
+            found.setdefault(package, set())
+    return found
+
+
+def _imports(tree: ast.Module) -> list[tuple[str, str]]:
+    """(module, name) of each import; the name is empty where a module itself is imported."""
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = {name for name in names if name.split(".")[0] in ("imitation", "experiments")}
-    parts = {tuple(name.split(".")[: end + 1]) for name in ours for end in range(name.count(".") + 1)}
-    paths = [ROOT.joinpath(*part).with_suffix(".py") for part in parts]
-    paths += [ROOT.joinpath(*part, "__init__.py") for part in parts]
-    return [path for path in paths if path.exists()]
+            found += [(node.module, alias.name) for alias in node.names]
+    return found
+
+
+def _counts(path: Path) -> bool:
+    return path not in _SOURCES and (path.name in _COUNTS or path.parent != _FRAME)

@@ -55,3 +55,20 @@ def test_drawing_deciding_and_comments_do_not_count(copy: Path) -> None:
 
 def test_other_experiments_do_not_count(copy: Path) -> None:
     assert not changed(copy, "imitation/ebm/langevin.py", "0.5 * step_size", "0.6 * step_size")
+
+
+def test_what_else_a_package_hands_on_does_not_count(copy: Path) -> None:
+    def add_to(name: str, line: str) -> None:
+        package = copy / "imitation" / "policies" / "__init__.py"
+        package.write_text(f"{package.read_text()}{line}\n")
+        (copy / "imitation" / "policies" / f"{name}.py").write_text("VALUE = 1\n")
+
+    experiment = "gap/particle_dimensions"
+    before = source.source_hash(experiment)
+    add_to("other", "from imitation.policies.other import VALUE")
+    assert source.source_hash(experiment) == before
+    asking = copy / "imitation" / "policies" / "explicit.py"
+    asking.write_text(f"{asking.read_text()}\nfrom imitation.policies import VALUE\n")
+    asked = source.source_hash(experiment)
+    (copy / "imitation" / "policies" / "other.py").write_text("VALUE = 2\n")
+    assert source.source_hash(experiment) != asked
