@@ -1,4 +1,4 @@
-"""Random processes with features in [0, 1] and an expert, batched over seeds: what the lecture's games are played on."""
+"""Random processes with features in [0, 1] and an expert, batched over seeds: where the lecture's games are played."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from experiments.harness.context import Context
-from imitation.mdp.maxent import MomentGame, causal_entropy, moments, soft_best_response, visits
-from imitation.mdp.processes import random_processes
+from imitation.mdp.horizon import causal_entropy
+from imitation.mdp.maxent import MomentGame, soft_best_response
 from imitation.mdp.tabular import TabularMDP
+
+# Of the Dirichlet laws of the next state: an action leads to a few states, so that what is done now matters later.
+CONCENTRATION = 0.2
 
 
 class RandomGames(NamedTuple):
@@ -26,7 +29,7 @@ class RandomGames(NamedTuple):
     @property
     def entropy(self) -> Tensor:
         """The expert's causal entropy in nats, (P,)."""
-        return causal_entropy(visits(self.game.mdp, self.log_policy), self.log_policy)
+        return causal_entropy(self.game.mdp, self.log_policy.exp())
 
 
 def random_games(
@@ -39,7 +42,7 @@ def random_games(
     scale: float,
     redundant: bool = False,
 ) -> RandomGames:
-    """One process per seed: uniform transitions and features, multipliers from N(0, scale^2), their best response.
+    """One process per seed: uniform features, multipliers from N(0, scale^2), and the best response to them.
 
     Args:
         scale: of the multipliers; at 0 the expert is a random policy of its own at every step instead.
@@ -55,14 +58,17 @@ def random_games(
     blank = MomentGame(mdp, table, torch.zeros_like(multipliers), horizon)
     expert = soft_best_response(mdp, blank.reward(multipliers), horizon).log_policy
     log_policy = expert if scale > 0 else torch.stack(policies, 1).log()
-    game = MomentGame(mdp, table, moments(visits(mdp, log_policy), table), horizon)
+    game = MomentGame(mdp, table, blank.moments(log_policy), horizon)
     return RandomGames(game, log_policy, multipliers)
 
 
 def _member(
     rng: np.random.Generator, states: int, actions: int, features: int, horizon: int, scale: float
 ) -> tuple[TabularMDP, Tensor, Tensor, Tensor]:
-    mdp = random_processes(1, states, actions, rng)
+    mdp = TabularMDP(
+        torch.from_numpy(rng.dirichlet(np.full(states, CONCENTRATION), size=(1, states, actions))),
+        torch.from_numpy(rng.dirichlet(np.ones(states), size=1)),
+    )
     table = torch.from_numpy(rng.uniform(size=(states, actions, features)))
     multipliers = torch.from_numpy(scale * rng.normal(size=features))
     policy = torch.from_numpy(rng.dirichlet(np.ones(actions), size=(horizon, states)))

@@ -1,0 +1,37 @@
+"""The MaxEnt dual as a convex programme, by scipy's L-BFGS: an independent check of the online gradient."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import minimize
+from torch import Tensor
+
+from imitation.mdp.maxent import REWARD, MomentGame
+
+
+def convex_maxent(
+    game: MomentGame, penalty: float = 0.0, tolerance: float = 1e-10, iterations: int = 500
+) -> Float[Tensor, "K"]:
+    """argmin of E V_1(lambda) - lambda . mu_E + penalty |lambda|^2 / 2 for one process without leading axes.
+
+    Args:
+        tolerance: of the largest component of the gradient, the moment gap.
+
+    Raises:
+        ValueError: the game has leading axes, the penalty is negative, or a tolerance or number that is not positive.
+    """
+    if game.mdp.transition.ndim != 3 or game.expert.ndim != 1:
+        raise ValueError(f"expert {tuple(game.expert.shape)}: the convex solver takes one process at a time")
+    if penalty < 0 or tolerance <= 0 or iterations < 1:
+        raise ValueError(f"{penalty=}, {tolerance=}, {iterations=}: must be at least 0, positive, at least 1")
+
+    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+        multipliers = torch.from_numpy(point)
+        plan = REWARD.respond(game.mdp, game.reward(multipliers), game.horizon)
+        gap = game.moments(plan.log_policy) - game.expert
+        value = plan.value - multipliers @ game.expert + penalty / 2 * multipliers @ multipliers
+        return float(value), (gap + penalty * multipliers).numpy()
+
+    limits = {"gtol": tolerance, "ftol": 0.0, "maxiter": iterations, "maxcor": 20}
+    start = np.zeros(len(game.expert))
+    return torch.from_numpy(minimize(objective, start, jac=True, method="L-BFGS-B", options=limits).x)
