@@ -38,13 +38,13 @@ NULL = 1e-9  # eigenvalues of the curvature below this share of the largest: lam
 
 @dataclass
 class Config:
-    """scale: standard deviation of the soft-optimal experts' multipliers; iterations: of the online gradient."""
+    """expert_scale: standard deviation of the soft-optimal experts' multipliers; iterations: of the online gradient."""
 
     seeds: list[int] = seed_list()
     states: int = bounded(2, 1000)
     actions: int = bounded(2, 100)
     horizon: int = bounded(1, 1000)
-    scale: float = bounded(0.01, 10)
+    expert_scale: float = bounded(0.01, 10)
     iterations: int = bounded(8, 100_000)
 
 
@@ -55,7 +55,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     distance of the identified multipliers, as rewards, to L-BFGS's and to the expert's; `convex_gap` is L-BFGS's own.
     """
     frames = []
-    for expert, scale in ((SOFT, cfg.scale), (ANY, 0.0)):
+    for expert, scale in ((SOFT, cfg.expert_scale), (ANY, 0.0)):
         games = random_games(context, cfg.seeds, cfg.states, cfg.actions, 2, cfg.horizon, scale, redundant=True)
         frames.append(_measured(cfg, games).assign(expert=expert))
         context.progress(len(frames), 2)

@@ -45,7 +45,7 @@ class Config:
     states: int = bounded(2, 100)
     actions: int = bounded(2, 20)
     horizon: int = bounded(1, 100)
-    scale: float = bounded(0.01, 10)
+    expert_scale: float = bounded(0.01, 10)
     iterations: list[int] = bounded(2, 1_000_000, min_items=2, unique=True)
     regularised: int = bounded(2, 100_000)
 
@@ -83,7 +83,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     `gap` is the distance from equilibrium (both players' best gain) of the averages over T iterations, with `bound`;
     `moment_gap` is |mu - mu_E| of the average and `to_dual` the total variation of the policy to the MaxEnt policy.
     """
-    games = random_games(context, cfg.seeds, cfg.states, cfg.actions, 2, cfg.horizon, cfg.scale)
+    games = random_games(context, cfg.seeds, cfg.states, cfg.actions, 2, cfg.horizon, cfg.expert_scale)
     game = games.game
     visits = occupancies(game.mdp, games.log_policy.exp())  # the soft-optimal expert is the MaxEnt policy
     frames = []

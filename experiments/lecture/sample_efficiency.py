@@ -39,13 +39,13 @@ CONVERGED = 1e-6  # of the dual's gradient, in the moments' units
 
 @dataclass
 class Config:
-    """n: numbers of demonstrations of `horizon` steps; scale: of the experts' multipliers."""
+    """n: numbers of demonstrations of `horizon` steps; expert_scale: of the experts' multipliers."""
 
     seeds: list[int] = seed_list()
     states: int = bounded(2, 200)
     actions: int = bounded(2, 20)
     horizon: int = bounded(1, 200)
-    scale: float = bounded(0.01, 10)
+    expert_scale: float = bounded(0.01, 10)
     n: list[int] = bounded(1, 100_000, unique=True)
 
 
@@ -55,7 +55,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     `gap` is (J(pi_E) - J(pi)) / (J(best) - J(uniform)) under the true reward, below 0 if better than the expert.
     `residual` is the largest component of the dual's last gradient.
     """
-    games = random_games(context, cfg.seeds, cfg.states, cfg.actions, 2, cfg.horizon, cfg.scale)
+    games = random_games(context, cfg.seeds, cfg.states, cfg.actions, 2, cfg.horizon, cfg.expert_scale)
     reward = games.game.reward(games.multipliers)
     best = value_iteration(games.game.mdp, repeated(reward, cfg.horizon)).log_policy.exp()
     frames = []

@@ -36,14 +36,14 @@ MATCHING = {"corrected": COST, "printed": PRINTED_WITH_DESCENT}
 
 @dataclass
 class Config:
-    """outcomes: sizes of the single steps; states, actions, horizon: of the processes; scale: of costs and lambda."""
+    """outcomes: sizes of the single steps; states, actions, horizon: of the processes; expert_scale: of costs and lambda."""
 
     seeds: list[int] = seed_list()
     outcomes: list[int] = bounded(2, 1000)
     states: int = bounded(2, 100)
     actions: int = bounded(2, 20)
     horizon: int = bounded(2, 100)
-    scale: float = bounded(0.01, 10)
+    expert_scale: float = bounded(0.01, 10)
     iterations: int = bounded(1, 100_000)
 
 
@@ -54,11 +54,11 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     minimum. Part `matching`: after the dual's last iteration `gap`, the largest moment gap, and `deficit`, the largest
     causal entropy (by L-BFGS and strong duality) less this policy's.
     """
-    sizes = (cfg.states, cfg.actions, 2, cfg.horizon, cfg.scale)
+    sizes = (cfg.states, cfg.actions, 2, cfg.horizon, cfg.expert_scale)
     games = random_games(context, cfg.seeds, *sizes)
     rows = []
     for index, seed in enumerate(cfg.seeds):
-        costs = [torch.from_numpy(cfg.scale * context.rng(seed, size).normal(size=(1, size))) for size in cfg.outcomes]
+        costs = [torch.from_numpy(cfg.expert_scale * context.rng(seed, size).normal(size=(1, size))) for size in cfg.outcomes]
         rows += [{"seed": seed, "part": "step"} | row for cost in costs for row in _step(cost)]
         game = member(games.game, index)
         rows += [
