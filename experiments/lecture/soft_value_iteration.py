@@ -36,7 +36,7 @@ MATCHING = {"corrected": COST, "printed": PRINTED_WITH_DESCENT}
 
 @dataclass
 class Config:
-    """outcomes: sizes of the single steps; states, actions, horizon: of the processes; expert_scale: of costs and lambda."""
+    """outcomes: sizes of the single steps; states, actions, horizon: of processes; expert_scale: of costs and lambda."""
 
     seeds: list[int] = seed_list()
     outcomes: list[int] = bounded(2, 1000)
@@ -58,7 +58,9 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     games = random_games(context, cfg.seeds, *sizes)
     rows = []
     for index, seed in enumerate(cfg.seeds):
-        costs = [torch.from_numpy(cfg.expert_scale * context.rng(seed, size).normal(size=(1, size))) for size in cfg.outcomes]
+        costs = [
+            torch.from_numpy(cfg.expert_scale * context.rng(seed, size).normal(size=(1, size))) for size in cfg.outcomes
+        ]
         rows += [{"seed": seed, "part": "step"} | row for cost in costs for row in _step(cost)]
         game = member(games.game, index)
         rows += [
