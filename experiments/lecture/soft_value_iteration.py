@@ -36,7 +36,7 @@ MATCHING = {"corrected": COST, "printed": PRINTED_WITH_DESCENT}
 
 @dataclass
 class Config:
-    """outcomes: sizes of the single steps; states, actions, horizon: of processes; expert_scale: of costs and lambda."""
+    """outcomes: sizes of single steps; states, actions, horizon: of processes; expert_scale: of costs and lambda."""
 
     seeds: list[int] = seed_list()
     outcomes: list[int] = bounded(2, 1000)
