@@ -162,3 +162,12 @@ def test_stale_results_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_numbers_have_six_digits(value: float | str | None, text: str) -> None:
     assert ledger.number(value) == text
+
+
+def test_drawings_may_differ_in_names_of_clipping_paths_but_not_in_what_they_show() -> None:
+    drawing = '<path clip-path="url(#p902e1f7d52)" x="{}"/><clipPath id="p{}">'
+    committed = drawing.format("12.50", "902e1f7d52")
+    renamed = drawing.format("12.50", "73c55a6ee7").replace("#p902e1f7d52", "#p73c55a6ee7")
+    assert report._same_numbers(committed, renamed)
+    assert not report._same_numbers(committed, drawing.format("12.60", "902e1f7d52"))
+    assert not report._same_numbers(committed, committed.replace("path ", "line "))
