@@ -1,11 +1,12 @@
 """How fast our MaxEnt inverse RL is beside imitation's `mce_irl`: same processes, same moment gap, all in one run.
 
-    python benchmarks/maxent_irl.py --repetitions 3 --sizes 100x5x50 400x5x50
+    python benchmarks/maxent_irl.py --repetitions 3      # or with --sizes 100x5x50 400x5x50
 
 State rewards that are linear in 20 features, a known process, one thread on one core. Everyone starts at 0 and stops
 at a moment gap of 1e-3; the gap of what is returned is computed again, by plain numpy. A repetition times every
 contestant once before the next begins. The peer has Adam at its default rate and at larger ones. Its gap counts the
-state after the last action, too, which leaves the expert's reward its optimum.
+state after the last action, too, which leaves the expert's reward its optimum. Times over states, actions and horizon
+are drawn beside the CSV.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from _peers import environments, maxent_problem
 from _peers.worker import Worker
 from langevin import PEERS, ROOT, Options, show, spread, worded, write
 
+from experiments.harness import style
+
 # Everyone is called again until these seconds are full, and the shortest call counts; the first calls warm up.
 MEASURE, PATIENCE = 1.0, 3600.0
 OURS = "ours, L-BFGS"
@@ -31,6 +34,8 @@ CONTESTANTS = {
     "imitation, Adam .2": ("maxent_imitation", "Adam 0.2"),
 }
 BAR = 10.0
+BASE = (100, 5, 50)  # states, actions, horizon; each is varied alone
+VARIED = {"states": (50, 100, 200, 400), "actions": (2, 5, 20), "horizon": (10, 50, 200)}
 
 
 def start(name: str, data: Path) -> Worker:
@@ -76,11 +81,42 @@ def _line(size: str, label: str, worker: Worker, seconds: dict[str, list[float]]
     return line | {"repetitions": len(ratios), "note": f"{worker.engine}; moment gap {gap:.1e}{reached}"}
 
 
+def sizes() -> list[str]:
+    """All sizes of the drawing, each once."""
+    found = [
+        tuple(value if place == number else one for number, one in enumerate(BASE))
+        for place, values in enumerate(VARIED.values())
+        for value in values
+    ]
+    return ["x".join(map(str, size)) for size in sorted(set(found))]
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Seconds over each size with the others at `BASE`: medians, bars from the least to the greatest."""
+    figure, axes = style.panels(1, 3, height=2.6)
+    cut = pd.DataFrame([list(map(int, size.split("x"))) for size in table.form], columns=list(VARIED))
+    colours = (style.BLUE, style.SKY, style.GREY, style.ORANGE, style.VERMILION)
+    for axis, name in zip(axes, VARIED, strict=True):
+        others = {other: value for other, value in zip(VARIED, BASE, strict=True) if other != name}
+        rows = table[(cut[list(others)] == list(others.values())).all(axis=1).to_numpy()]
+        for (label, mine), colour in zip(rows.groupby("contestant", sort=False), colours, strict=True):
+            mine = mine.assign(size=cut.loc[mine.index, name]).sort_values("size")
+            bars = [mine.median_seconds - mine.low_seconds, mine.high_seconds - mine.median_seconds]
+            axis.errorbar(mine["size"], mine.median_seconds, bars, fmt="o-", color=colour, label=label, markersize=3)
+        axis.set(xscale="log", yscale="log", xlabel=name)
+        axis.set_title(", ".join(f"{other} {value}" for other, value in others.items()))
+        axis.set_xticks(VARIED[name], [str(value) for value in VARIED[name]])
+        axis.xaxis.minorticks_off()
+    axes[0].set_ylabel(f"seconds to a moment gap\nof {maxent_problem.TARGET:g}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    path.write_bytes(style.rendered(figure)["figure.png"])
+
+
 def options() -> argparse.Namespace:
     """The command line, checked before anything is measured."""
     parser = Options(description="Time our MaxEnt inverse RL beside imitation's.")
     parser.add_argument("--repetitions", type=int, default=3, help="how often everyone is timed, at least 1")
-    parser.add_argument("--sizes", nargs="+", default=["100x5x50", "400x5x50"], help="states x actions x horizon")
+    parser.add_argument("--sizes", nargs="+", default=sizes(), help="states x actions x horizon")
     default = ROOT / "results" / "benchmarks" / "maxent_irl.csv"
     parser.add_argument("--output", type=Path, default=default, help="the CSV file")
     chosen = parser.parse_args()
@@ -100,6 +136,8 @@ def main() -> None:
         tables = [measure(size, chosen.repetitions, Path(folder) / f"{size}.npz") for size in chosen.sizes]
     table = pd.concat(tables, ignore_index=True)
     write(table, chosen.output)
+    if set(chosen.sizes) >= set(sizes()):
+        draw(table, chosen.output.with_suffix(".png"))
     print(show(table))
     for size, rows in table[table.contestant.str.startswith("imitation")].groupby("form"):
         best = rows.iloc[int(np.argmin(rows.median_seconds))]
