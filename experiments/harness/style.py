@@ -1,6 +1,7 @@
 """One look for all figures, and bytes that are the same every time they are drawn."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,4 +89,14 @@ def rendered(figure: Figure) -> dict[str, bytes]:
         figure.savefig(stream, format=kind, metadata=metadata)
         pictures[f"figure.{kind}"] = stream.getvalue()
     plt.close(figure)
-    return pictures
+    return pictures | {"figure.svg": _numbered(pictures["figure.svg"])}
+
+
+def _numbered(drawing: bytes) -> bytes:
+    """Clipping paths and markers by number: their names are hashes of coordinates, whose last bits no layout fixes."""
+    names: dict[bytes, bytes] = {}
+
+    def number(match: re.Match[bytes]) -> bytes:
+        return names.setdefault(match[0], match[1] + str(len(names)).encode())
+
+    return re.sub(rb'(?<=[#"])([a-z])[0-9a-f]{10}(?=[)"])', number, drawing)
