@@ -118,7 +118,7 @@ COLOURS = dict(zip(POLICIES, (style.BLUE, style.VERMILION), strict=True))
 
 def figure(frame: pd.DataFrame) -> Figure:
     """(a) the process; (b) the leads against the share of the crash in the cost; (c) against H under three rewards."""
-    drawing, axes = style.panels(1, 3, height=2.4, width_ratios=[1, 1.1, 1.1])
+    drawing, axes = style.panels(1, 3, height=2.4)
     _draw_process(axes[0])
     epsilon = float(np.sort(frame.epsilon.unique())[len(frame.epsilon.unique()) // 2])
     rows = frame[frame.epsilon == epsilon]
