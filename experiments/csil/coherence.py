@@ -262,7 +262,7 @@ CLAIMS = [
     Claim(
         id="csil.inversion",
         source=SOURCE,
-        location="Section 3, Theorem 1",
+        location="Section 3",
         statement="The cloned policy is soft-optimal for its coherent reward alpha (log q - log p), for any dynamics.",
         measures="largest error of log pi, V or Q, in nats",
         decide=decide_inversion,

@@ -85,7 +85,10 @@ def train(name: str, recipe: Recipe, folder: Path) -> None:
     curve = _resume(training, recipe, folder)
     started = time.monotonic() - (curve[-1]["seconds"] if curve else 0)
 
-    def measure(updates: int) -> None:
+    def enough() -> bool:
+        return [one["mean"] >= WANTED[name] for one in curve[-3:]] == [True] * 3
+
+    def measure(updates: int) -> bool:
         row = {"updates": updates, "seconds": time.monotonic() - started}
         row |= _returns(name, learner.actor, "evaluation")
         if row["mean"] > max((one["mean"] for one in curve), default=-np.inf):
@@ -93,20 +96,13 @@ def train(name: str, recipe: Recipe, folder: Path) -> None:
             _write(folder / "best.pt", best)
         curve.append(row)
         print(f"{name}: {updates} updates, {row['seconds']:.0f} s, return {row['mean']:.0f}", flush=True)
+        return enough()
 
     def save(state: dict[str, Any]) -> None:
         _write(folder / "state.pt", {"training": state, "curve": curve, "recipe": asdict(recipe)})
-        if [one["mean"] >= WANTED[name] for one in curve[-3:]] == [True] * 3:
-            raise _EnoughError
 
-    try:
+    if not enough():
         training.run(measure, save)
-    except _EnoughError:
-        print(f"{name}: reached {WANTED[name]} three times running")
-
-
-class _EnoughError(Exception):
-    """The wanted return is reached."""
 
 
 def _resume(training: Training, recipe: Recipe, folder: Path) -> list[dict[str, Any]]:

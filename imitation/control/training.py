@@ -50,8 +50,11 @@ class Training:
     def __init__(self, learner: SoftActorCritic, environments: Environments, replay: Replay, plan: Plan) -> None:
         self.learner, self.environments, self.replay, self.plan = learner, environments, replay, plan
 
-    def run(self, evaluate: Callable[[int], None], save: Save | None = None) -> None:
-        """Train to the plan's end, with `evaluate(updates)` and `save(state)` after each `every` updates."""
+    def run(self, evaluate: Callable[[int], bool | None], save: Save | None = None) -> None:
+        """Train with `evaluate(updates)` and `save(state)` after each `every` updates.
+
+        Ends with the plan, or after an evaluation that returns True.
+        """
         if not self.replay.added:
             self._warm_up()
         while self.learner.updates < self.plan.updates:
@@ -59,9 +62,11 @@ class Training:
             for _ in range(self.plan.every):
                 self._interact(self.learner.explore(self.environments.observation))
                 self.learner.update(self.rows())
-            evaluate(self.learner.updates)
+            enough = evaluate(self.learner.updates)
             if save:
                 save(self.state_dict())
+            if enough:
+                return
 
     def rows(self) -> Transitions:
         """What one update learns from."""

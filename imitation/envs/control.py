@@ -48,8 +48,6 @@ class Environments:
         assert isinstance(box, Box)
         self._center, self._half = (box.high + box.low) / 2, (box.high - box.low) / 2
         self.observation_dim, self.action_dim = self._all[0].observation_space.shape[0], box.shape[0]  # type: ignore[index]
-        self.returns = np.zeros(self.shape)
-        self.finished_returns: list[list[float]] = [[] for _ in seeds]
 
     def reset(self) -> Float[Tensor, "P E Do"]:
         """Begin all anew. Each call draws from streams that depend on the seeds and the number of calls alone.
@@ -62,7 +60,6 @@ class Environments:
             for copy in range(self.shape[1])
         ]
         self.rounds += 1
-        self.returns[:] = 0
         self.observation = self._stacked([one.reset(seed=int(s))[0] for one, s in zip(self._all, streams, strict=True)])
         return self.observation
 
@@ -70,16 +67,12 @@ class Environments:
         """Apply actions in [-1, 1], (P, E, Da); `observation` then holds what the next actions are for."""
         scaled = actions.flatten(0, 1).double().cpu().numpy().clip(-1, 1) * self._half + self._center
         following, rewards, ends, current = [], [], [], []
-        for number, (one, action) in enumerate(zip(self._all, scaled, strict=True)):
+        for one, action in zip(self._all, scaled, strict=True):
             after, reward, terminated, truncated, _ = one.step(action)
-            place = divmod(number, self.shape[1])
-            self.returns[place] += reward
             following.append(after)
             rewards.append(reward)
             ends.append((terminated, terminated or truncated))
             if terminated or truncated:
-                self.finished_returns[place[0]].append(float(self.returns[place]))
-                self.returns[place] = 0
                 after = one.reset()[0]
             current.append(after)
         self.observation = self._stacked(current)

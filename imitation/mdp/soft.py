@@ -137,7 +137,7 @@ def soft_policy_iteration(
 def coherent_reward(
     log_policy: Float[Tensor, "*batch S A"], log_prior: Float[Tensor, "*#batch S A"], temperature: float
 ) -> Float[Tensor, "*batch S A"]:
-    """r = alpha (log q - log p), the reward that q is soft-optimal for: Watson et al. 2023, Theorem 1.
+    """r = alpha (log q - log p), the reward that q is soft-optimal for (Watson et al. 2023, Section 3).
 
     Raises:
         ValueError: the policy or the prior has an action of probability zero, where the reward is not finite.
