@@ -6,12 +6,8 @@ SOURCE = Source(
     title="Coherent Soft Imitation Learning",
     authors="Watson et al.",
     year=2023,
-    reading_order=("coherence", "stationary", "tabular", "faithful"),
+    reading_order=("coherence", "stationary", "tabular", "faithful", "mujoco"),
     planned={
-        "csil.mujoco": ("Fig. 3", "CSIL against its baselines on five MuJoCo tasks with 1 to 30 demonstrations."),
-        "csil.ant-10": ("Fig. 3", "Ant with 10 demonstrations works end to end."),
-        "csil.one-demonstration": ("Section 5", "One demonstration suffices where behavioural cloning fails."),
-        "csil.stability": ("Section 5", "There is no adversarial instability."),
         "csil.temperature": ("Section 4", "The policy temperature must be below the reward temperature, beta < alpha."),
         "csil.refinement": ("Ablations", "Reward refinement helps with few demonstrations."),
         "csil.jacobian": ("Ablations", "Regularising the critic's Jacobian helps."),

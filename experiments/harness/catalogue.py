@@ -109,13 +109,21 @@ def canonical(experiment: str, scale: str) -> Any:
 
 
 def departures(experiment: str, scale: str) -> dict[str, dict[str, Any]]:
-    """Where a scale departs from the paper: key -> {"paper": value, scale: value}."""
-    paper, changed = paper_values(experiment), overlay(experiment, scale)
+    """Where a scale departs from the paper: key -> {"paper": value, scale: value}; keys within a key have dots."""
+    paper, changed = _flat(paper_values(experiment)), _flat(overlay(experiment, scale))
     return {
-        str(key): {"paper": _plain(paper[key]), scale: _plain(changed[key])}
-        for key in changed
-        if paper[key] != changed[key]
+        key: {"paper": _plain(paper[key]), scale: _plain(value)}
+        for key, value in changed.items()
+        if paper[key] != value
     }
+
+
+def _flat(values: DictConfig, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        whole = f"{prefix}{key}"
+        found |= _flat(value, f"{whole}.") if isinstance(value, DictConfig) else {whole: value}
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """From Hydra's configuration to an experiment's `Config`: types and bounds are checked before anything runs."""
 
 import math
-from dataclasses import field, fields
+from dataclasses import Field, field, fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,6 +31,8 @@ def seed_list() -> Any:
 def checked(schema: type, values: DictConfig | dict[str, Any]) -> Any:
     """An instance of the dataclass `schema` with these values.
 
+    A text where a list of texts is wanted counts as a list of one: `env=Hopper-v5`.
+
     Raises:
         BadInputError: an unknown or missing key, a wrong type, or a value out of bounds.
     """
@@ -39,14 +41,28 @@ def checked(schema: type, values: DictConfig | dict[str, Any]) -> Any:
         if key not in names:
             raise BadInputError(f"{key}: unknown key; allowed: {', '.join(names)}")
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+        texts = {one.name: [values[one.name]] for one in fields(schema) if _is_lone_text(values, one)}
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(values) | texts))
     except OmegaConfBaseException as error:
         raise BadInputError(_one_line(schema, values, error)) from None
     except TypeError as error:
         raise BadInputError(str(error)) from None
-    for one in fields(schema):
-        _check_bounds(one.name, getattr(config, one.name), one.metadata, _kind(one.type))
+    _check_fields(config)
     return config
+
+
+def _is_lone_text(values: DictConfig | dict[str, Any], one: Field) -> bool:
+    given = one.type == list[str] and one.name in values and not OmegaConf.is_missing(values, one.name)
+    return given and isinstance(values[one.name], str)
+
+
+def _check_fields(config: Any, prefix: str = "") -> None:
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if is_dataclass(value):
+            _check_fields(value, f"{prefix}{one.name}.")
+        else:
+            _check_bounds(prefix + one.name, value, one.metadata, _kind(one.type))
 
 
 def _one_line(schema: type, values: DictConfig | dict[str, Any], error: OmegaConfBaseException) -> str:

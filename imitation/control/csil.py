@@ -2,12 +2,11 @@
 
 1. `clone` fits q to the demonstrations with the faithful loss.
 2. The coherent reward r = alpha (log q(a|s) + |A| ln 2) makes q optimal for the entropy-regularised problem of
-   temperature alpha, whatever the dynamics (their Theorem 1). `CoherentSoftImitation.pretrain` fits a critic to it.
+   temperature alpha, whatever the dynamics (their Section 3). `CoherentSoftImitation.pretrain` fits a critic to it.
 3. Soft policy iteration at a lower temperature beta, from q and with q as prior, goes on with new experience, while
    the reward is refined: up on the demonstrations, down where the policy goes.
 
-Different from the published code, as it says at each place: pairs of actions do not cross episodes, and the estimate of
-the divergence in the refinement is of the log-ratio itself unless "published" is asked for.
+Different from the published code: pairs of actions do not cross episodes, as `pretrain` says.
 """
 
 import copy
@@ -29,8 +28,7 @@ from imitation.population import Generators, RandomSource, normal_like
 
 LARGEST_REWARD = -0.5 * log(1e-5) + log(2)  # per action coordinate and alpha, of a small deviation's peak
 BLOCK = 4096  # rows that the cloned policy sees at once
-LOWEST_RATIO = -5.0  # the exponential in the refinement goes no further
-REFINEMENTS = ("log-ratio", "published")
+LOWEST_REWARD = -5.0  # the exponential in the refinement goes no further
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,6 @@ class CoherentSettings(Settings):
         alpha: of the reward, per member; 1 / |A| if None.
         prior: 1 charges the policy's divergence from the cloned policy, 0 that from the uniform one; per member.
         refinement_rate: of gradient descent on the reward's policy, per member; 0 leaves the reward as cloned.
-        refinement: the divergence whose estimate exp(-x) - 1 + x keeps the reward down in the replay. "log-ratio": x is
-            log q - log p, times alpha, an estimate of alpha KL(q || p) where actions are q's. "published": x is the
-            reward, alpha times the log-ratio, which is no divergence unless alpha is 1.
         jacobian: weight of the root mean square of |dQ/da| at demonstrations, per member.
         clip: whether V' is held below alpha |A| 6.45 / (1 - gamma).
         pretraining: steps of `pretrain`.
@@ -62,7 +57,6 @@ class CoherentSettings(Settings):
     alpha: float | Sequence[float] | None = None
     prior: float | Sequence[float] = 1.0
     refinement_rate: float | Sequence[float] = 1e-3
-    refinement: str = "log-ratio"
     jacobian: float | Sequence[float] = 1.0
     clip: bool = True
     pretraining: int = 5000
@@ -73,9 +67,8 @@ class CoherentSettings(Settings):
         given = [_all(self.alpha), _all(self.prior), _all(self.refinement_rate), _all(self.jacobian)]
         if min(min(one) for one in given) < 0 or max(given[1]) > 1 or min(given[0]) == 0:
             raise ValueError(f"{self}: alpha must be positive, prior in [0, 1], rates and weights not negative")
-        if self.refinement not in REFINEMENTS or self.temperature_rate or self.pretraining < 0:
-            names = ", ".join(REFINEMENTS)
-            raise ValueError(f"{self}: the temperature must be fixed, refinement one of {names}, steps not negative")
+        if self.temperature_rate or self.pretraining < 0:
+            raise ValueError(f"{self}: the temperature must be fixed, steps not negative")
 
 
 def _all(value: float | Sequence[float] | None) -> Sequence[float]:
@@ -242,15 +235,15 @@ class CoherentSoftImitation(SoftActorCritic):
         return (error + self.jacobian * slope).sum(-1), values, slope.mean(-1)
 
     def refinement_loss(self, ratio: Float[Tensor, "P B"]) -> Float[Tensor, " P"]:
-        """- E_demonstrated[r] + alpha E_replay[exp(-x) - 1 + x], x the log-ratio; exp goes no further than to x = -5.
+        """- E_demonstrated[r] + E_replay[exp(-max(r, -5)) - 1 + r], r = alpha times the log-ratio (P, B), as published.
 
-        "published" has the reward itself for x, and no factor alpha.
+        At alpha = 1 and without the floor, the second term would estimate KL(q || p) where actions are q's. Of the
+        log-ratio itself, whatever alpha, it does not serve: the replay's actions are the policy's, far from q they lie
+        below any floor, and there the estimate falls with r, so that the reward diverges.
         """
-        demonstrated, replayed = halves(ratio)
-        scale = self.alpha if self.coherent.refinement == "published" else torch.ones_like(self.alpha)
-        x = scale * replayed
-        estimate = (-x.clamp(min=LOWEST_RATIO)).exp() - 1 + x
-        return (self.alpha / scale * estimate).mean(1) - (self.alpha * demonstrated).mean(1)
+        demonstrated, replayed = halves(self.alpha * ratio)
+        estimate = (-replayed.clamp(min=LOWEST_REWARD)).exp() - 1 + replayed
+        return estimate.mean(1) - demonstrated.mean(1)
 
     def actor_loss(self, rows: Transitions) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Mean of beta (log pi - log q) - min Q over the rows' observations, and of the divergence, (P,)."""

@@ -201,22 +201,19 @@ def test_the_value_of_what_follows_is_clipped_from_above(exact):
     assert bound == pytest.approx(644.96, rel=1e-4)
 
 
-def refinement(ratio, alpha, kind):
-    return learner(settings=replace(SMALL, alpha=alpha, refinement=kind)).refinement_loss(ratio)
+def refinement(ratio, alpha):
+    return learner(settings=replace(SMALL, alpha=alpha)).refinement_loss(ratio)
 
 
 def test_the_refinement_loss_is_what_it_says(exact):
     ratio = torch.linspace(-30, 9, 40)[None, torch.randperm(40, generator=torch.Generator().manual_seed(0))]
-    shown, met = ratio[0, :20].numpy(), ratio[0, 20:].numpy()
-    for kind, scale in (("log-ratio", 1.0), ("published", 0.25)):
-        x = scale * met
-        estimate = 0.25 / scale * np.mean(np.exp(-np.maximum(x, -5)) - 1 + x)
-        assert float(refinement(ratio, 0.25, kind)) == pytest.approx(estimate - 0.25 * shown.mean())
-    close(refinement(ratio, 1.0, "log-ratio"), refinement(ratio, 1.0, "published"))
+    reward = 0.25 * ratio[0].numpy()
+    estimate = np.mean(np.exp(-np.maximum(reward[20:], -5)) - 1 + reward[20:])
+    assert float(refinement(ratio, 0.25)) == pytest.approx(estimate - reward[:20].mean())
 
 
-def test_the_refinement_estimates_the_divergence_from_the_prior_where_actions_are_the_policys(exact):
-    """Only of the log-ratio itself: the reward's exponential does not have the mean one."""
+def test_at_alpha_one_the_refinement_estimates_the_divergence_from_the_prior(exact):
+    """Where actions are the policy's; at another alpha the reward's exponential does not have the mean one."""
     one = learner(settings=replace(SMALL, alpha=0.25), size=0.05)
     state = torch.randn(1, 1, 3, generator=torch.Generator().manual_seed(0)).expand(1, 200_000, 3)
     mean, deviation = (value.detach() for value in one.cloned(state[:, :1]))
@@ -224,9 +221,9 @@ def test_the_refinement_estimates_the_divergence_from_the_prior_where_actions_ar
     ratio = tanh_normal.log_prob(mean.expand_as(action), deviation.expand_as(action), action) + 2 * log(2)
     divergence = float(tanh_normal.divergence_from_uniform(mean, deviation))
     together = torch.cat([torch.zeros_like(ratio), ratio], 1)
-    # The cap on the exponential takes away the uniform measure of where q is below e^-5 of it, about .01.
-    assert float(refinement(together, 0.25, "log-ratio")) == pytest.approx(0.25 * divergence, abs=0.25 * 0.03)
-    assert float(refinement(together, 0.25, "published")) < 0.25 * divergence / 2
+    # The floor takes away the uniform measure of where q is below e^-5 of it, about .01.
+    assert float(refinement(together, 1.0)) == pytest.approx(divergence, abs=0.03)
+    assert float(refinement(together, 0.25)) < 0.25 * divergence / 2
 
 
 # ---- a plain second writing ----
@@ -296,8 +293,8 @@ class Plain:
         of_shown = self.critic(torch.cat([s[:half], shown], -1)).sum()
         slope = torch.autograd.grad(of_shown, shown, create_graph=True)[0]
         bellman = (q - goal).square().mean() + slope.square().sum(-1).mean().sqrt()
-        x = ratio[half:]
-        of_reward = self.alpha * ((-x.clamp(min=-5)).exp() - 1 + x).mean() - self.alpha * ratio[:half].mean()
+        x = self.alpha * ratio[half:]
+        of_reward = ((-x.clamp(min=-5)).exp() - 1 + x).mean() - self.alpha * ratio[:half].mean()
         for one in (*self.adams, self.sgd):
             one.zero_grad()
         (bellman + of_reward).backward()
@@ -640,7 +637,7 @@ def chain_of_pendulum():
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"prior": 1.5}, {"refinement_rate": -1.0}, {"jacobian": (1.0, -1.0)},
-                                   {"refinement": "none"}, {"temperature_rate": 0.1}, {"pretraining": -1},
+                                   {"temperature_rate": 0.1}, {"pretraining": -1},
                                    {"temperature": (0.1, 0.0)}])  # fmt: skip
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match="must"):

@@ -1,0 +1,323 @@
+"""What CSIL's experiments on MuJoCo share: demonstrations of many seeds, cloning, resumable training, evaluation.
+
+One population holds every number of demonstrations with every seed. Frames are long: a row per environment, method,
+number of demonstrations, seed, update and metric. `return` is the mean undiscounted return of the policy's mode over
+fresh episodes, which are the same for every method of a seed; a member that diverged has NaN there, and counts.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from experiments.harness import stats
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, bounded, seed_list
+from imitation.control import experts
+from imitation.control.csil import CoherentActor, CoherentSettings, CoherentSoftImitation
+from imitation.control.imitation_rows import DemonstrationRows, ImitationTraining, NotedReplay, Steps, some, whole
+from imitation.control.replay import Replay
+from imitation.control.sac import SoftActorCritic
+from imitation.control.training import Plan, evaluate
+from imitation.demonstrations import Demonstrations, load_demonstrations, subsample
+from imitation.demonstrations.sources import EXPERT
+from imitation.envs.control import OPTIONS, Environments
+from imitation.envs.making import make
+from imitation.policies import Cloning, HetStat
+from imitation.population import Generators, uniform_like
+
+DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSIL's last batch, see CoherentInfo
+EVALUATION = 1_000_000  # where the seeds of evaluation's episodes begin: none is one of training's
+
+
+@dataclass
+class Demonstrated:
+    """source: "expert", an npz file, a Minari folder or id. counts: of episodes. keep: one transition in so many."""
+
+    source: str
+    counts: list[int] = bounded(1, 10_000, unique=True)
+    keep: int = bounded(1, 10_000)
+
+
+@dataclass
+class Study:
+    """What training takes; sizes and rates that are not named here are the algorithms' own defaults.
+
+    env: Gymnasium's ids. episodes: per seed at each evaluation. evaluations: in the course of training.
+    updates: of each learner. copies: environments stepped before each update. warmup: steps of all copies together
+    before the first one. batch: demonstrated rows per update, and as many from the replay. hidden: widths of all
+    networks. features: HetStat's. cloning: steps at which the clone is evaluated; CSIL starts from that of `start`.
+    pretraining: of CSIL's critic. learning_rate: of CSIL's and SQIL's actors and critics. smoothing: tau of the
+    target critics of all methods.
+    """
+
+    env: list[str]
+    demonstrations: Demonstrated
+    seeds: list[int] = seed_list()
+    episodes: int = bounded(1, 1000)
+    evaluations: int = bounded(1, 1000)
+    updates: int = bounded(1, 100_000_000)
+    copies: int = bounded(1, 1000)
+    warmup: int = bounded(1, 1_000_000)
+    batch: int = bounded(1, 100_000)
+    hidden: list[int] = bounded(1, 4096)
+    features: int = bounded(2, 4096)
+    cloning: list[int] = bounded(1, 10_000_000, unique=True)
+    start: int = bounded(1, 10_000_000)
+    pretraining: int = bounded(0, 10_000_000)
+    learning_rate: float = bounded(1e-8, 1)
+    smoothing: float = bounded(1e-6, 1)
+
+    def __post_init__(self) -> None:
+        if self.updates % self.evaluations or self.warmup < self.copies or self.features % 2:
+            given = f"updates={self.updates}, evaluations={self.evaluations}, warmup={self.warmup}"
+            rule = "updates must be a multiple of evaluations, warmup at least copies, features even"
+            raise BadInputError(f"{given}, copies={self.copies}, features={self.features}: {rule}")
+        if self.start not in self.cloning:
+            raise BadInputError(f"start={self.start}: must be one of cloning={self.cloning}")
+
+    def coherent(self, **changed: Any) -> CoherentSettings:
+        """CSIL's settings with these sizes."""
+        return replace(CoherentSettings(**self.sizes(), **self.rates(), pretraining=self.pretraining), **changed)
+
+    def sizes(self) -> dict[str, Any]:
+        """Of every learner."""
+        return {"hidden": tuple(self.hidden), "smoothing": self.smoothing}
+
+    def rates(self) -> dict[str, Any]:
+        """Of learners whose rates are not part of what was published of them."""
+        return {"actor_rate": self.learning_rate, "critic_rate": self.learning_rate}
+
+
+def inputs(cfg: Study) -> list[Path]:
+    """Files whose change makes a result stale; refuses environments and demonstrations that are not there.
+
+    Raises:
+        BadInputError: one line.
+    """
+    source = cfg.demonstrations.source
+    for name in cfg.env:
+        try:
+            make(name, OPTIONS.get(name)).close()
+            if source == EXPERT:
+                experts.load(name)
+        except ValueError as error:
+            raise BadInputError(f"env={name}: {error}") from None
+    if source == EXPERT:
+        return [experts.FOLDER / f"{name}.safetensors" for name in cfg.env]
+    path = Path(source)
+    if path.is_dir():
+        return sorted(one for one in path.rglob("*") if one.is_file())
+    return [path] if path.is_file() else []
+
+
+class Task:
+    """One environment with the demonstrations of P members: every number of them with every seed.
+
+    Args:
+        cfg: the configuration.
+        name: of the environment.
+        device: of the rows.
+
+    Raises:
+        BadInputError: demonstrations that cannot be read, are too few, or say nothing of rewards.
+    """
+
+    def __init__(self, cfg: Study, name: str, device: torch.device) -> None:
+        self.cfg, self.name, self.device = cfg, name, device
+        self.members = [(count, seed) for count in cfg.demonstrations.counts for seed in cfg.seeds]
+        most = max(cfg.demonstrations.counts)
+        try:
+            each = {seed: _demonstrations(cfg.demonstrations.source, name, most, seed) for seed in cfg.seeds}
+            self.expert = {seed: float(one.returns.mean()) for seed, one in each.items()}
+            kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in self.members]
+        except ValueError as error:
+            raise BadInputError(f"demonstrations.source={cfg.demonstrations.source}: {error}") from None
+        self.rows = DemonstrationRows(kept, device)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Widths of observations and actions."""
+        return self.rows.rows.observation.shape[-1], self.rows.rows.action.shape[-1]
+
+    def generators(self, purpose: int) -> Generators:
+        """A stream per member that depends on its seed, its number of demonstrations and the purpose alone."""
+        keys = [np.random.SeedSequence([seed, count, purpose]) for count, seed in self.members]
+        return Generators([int(key.generate_state(1)[0]) for key in keys], self.device)
+
+    def returns(self, act: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """Mean returns (P,) over fresh episodes, the same ones at every call and for all members of a seed."""
+        environments = Environments(self.name, [EVALUATION + seed for _, seed in self.members], self.cfg.episodes)
+        return evaluate(act, environments).mean(1)
+
+    def frame(self, method: str, update: int, metrics: dict[str, np.ndarray], steps: int = 0) -> list[dict]:
+        """Rows of metrics (P,) after so many updates and steps of the environment."""
+        return [
+            {"env": self.name, "method": method, "demonstrations": count, "seed": seed, "update": update,
+             "steps": steps, "metric": metric, "value": float(value)}
+            for metric, values in metrics.items()
+            for (count, seed), value in zip(self.members, values, strict=True)
+        ]  # fmt: skip
+
+    def references(self) -> pd.DataFrame:
+        """Returns of the demonstrations and of uniform actions: what returns are normalised by."""
+        random = self.generators(0)
+        width = self.sizes[1]
+        uniform = self.returns(lambda one: uniform_like(one[..., :1].expand(-1, -1, width), random, -1.0, 1.0))
+        shown = np.array([self.expert[seed] for _, seed in self.members])
+        rows = self.frame("expert", 0, {"return": shown}) + self.frame("random", 0, {"return": uniform})
+        return pd.DataFrame(rows)
+
+
+def _demonstrations(source: str, name: str, episodes: int, seed: int) -> Demonstrations:
+    """A seed's own episodes: rolled out for it, or drawn from a file without replacement."""
+    if source == EXPERT:
+        return load_demonstrations(EXPERT, name, episodes=episodes, seed=seed).demonstrations
+    every = load_demonstrations(source, name, OPTIONS.get(name)).demonstrations
+    order = np.random.default_rng(seed).permutation(len(every))
+    return replace(every, episodes=[every.episodes[number] for number in order]).first(episodes)
+
+
+def _kept(demonstrations: Demonstrations, keep: int, seed: int) -> Steps:
+    if keep == 1:
+        return whole(demonstrations)
+    return some(subsample(demonstrations, keep, np.random.default_rng([seed, keep])), demonstrations)
+
+
+def cloned(task: Task, method: str, context: Context) -> tuple[dict[int, HetStat], pd.DataFrame]:
+    """HetStat fitted by the faithful loss: as it is at each of the configuration's steps, with its returns there."""
+    cfg, random, rows = task.cfg, task.generators(1), task.rows.rows
+    policy = HetStat(*task.sizes, random, tuple(cfg.hidden), features=cfg.features).to(task.device)
+    stages, found = {}, []
+
+    def look(step: float, _: float) -> None:
+        if step in cfg.cloning:
+            stages[int(step)] = policy.frozen()
+            found.extend(task.frame(method, int(step), {"return": task.returns(CoherentActor(policy).mode)}))
+        context.progress(step, max(cfg.cloning))
+
+    fit = Cloning(batch=cfg.batch)
+    fit.fit(policy, rows.observation, rows.action, random, max(cfg.cloning), task.rows.counts, look)
+    return stages, pd.DataFrame(found)
+
+
+def train(
+    task: Task, method: str, learner: SoftActorCritic, context: Context, done: Callable[[float], None]
+) -> pd.DataFrame:
+    """Train to the end, from the last checkpoint if there is one, and measure at every evaluation.
+
+    Args:
+        method: as the rows name it; with the environment the name of the checkpoint.
+        done: told what share of the updates is done.
+    """
+    cfg, key, rows = task.cfg, f"{task.name} {method}", []
+    environments = Environments(task.name, [seed for _, seed in task.members], cfg.copies)
+    every = cfg.updates // cfg.evaluations
+    plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, every)
+    training = ImitationTraining(learner, environments, replay(task, learner, plan), plan, task.rows)
+    if state := context.kept(key):
+        training.load_state_dict(state["training"])
+        rows = state["rows"]
+    elif isinstance(learner, CoherentSoftImitation):
+        learner.pretrain(task.rows, cfg.batch)
+
+    def measure(updates: int) -> None:
+        steps = (plan.warmup + updates) * cfg.copies
+        rows.extend(task.frame(method, updates, _measured(task, learner), steps))
+        done(updates / cfg.updates)
+
+    training.run(measure, lambda state: context.keep(key, {"training": state, "rows": rows}))
+    return pd.DataFrame(rows)
+
+
+def replay(task: Task, learner: SoftActorCritic, plan: Plan) -> Replay:
+    """Room for all that will be seen, with the clone's notes where the learner takes them."""
+    sizes = len(task.members), *task.sizes, (plan.warmup + plan.updates) * task.cfg.copies
+    if isinstance(learner, CoherentSoftImitation):
+        return NotedReplay(*sizes, learner.note, 4 * task.sizes[1], task.device)
+    return Replay(*sizes, task.device)
+
+
+def _measured(task: Task, learner: SoftActorCritic) -> dict[str, np.ndarray]:
+    diverged = learner.diverged().cpu().numpy()
+    returns = np.where(diverged, np.nan, task.returns(learner.actor.mode))
+    told = DIAGNOSTICS if isinstance(learner, CoherentSoftImitation) else ()
+    looks = {name: learner.diagnostics[name].cpu().numpy() for name in told}  # type: ignore[attr-defined]
+    return {"return": returns, "diverged": diverged.astype(float)} | looks
+
+
+# ---- what the frames say ----
+
+
+def scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """The returns, with `score`: 0 is a uniform policy's, 1 the demonstrations'.
+
+    A diverged member has the lowest score of all, at most 0.
+    """
+    place = ["env", "demonstrations", "seed"]
+    returns = frame[frame.metric == "return"]
+    low, high = (returns[returns.method == one].set_index(place).value for one in ("random", "expert"))
+    learnt = returns[~returns.method.isin(["random", "expert"])].set_index(place)
+    score = (learnt.value - low.reindex(learnt.index)) / (high - low).reindex(learnt.index)
+    return learnt.assign(score=score.fillna(min(0.0, score.min()))).reset_index()
+
+
+def final(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Scores after the last update: a line per seed, a column per environment and number of demonstrations."""
+    mine = rows[rows.method == method]
+    return _wide(mine[mine["update"] == mine["update"].max()])
+
+
+def best(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The best evaluation of each member instead: chosen by looking, it flatters."""
+    mine = rows[rows.method == method].groupby(["env", "demonstrations", "seed"])[["score"]].max()
+    return _wide(mine.reset_index())
+
+
+def strongest(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """As `final`, at the number of updates that is best on average for each environment and number."""
+    mine = rows[rows.method == method]
+    means = mine.groupby(["env", "demonstrations", "update"]).score.mean()
+    at = means.groupby(["env", "demonstrations"]).idxmax()
+    chosen = mine.set_index(["env", "demonstrations", "update"]).loc[list(at)]
+    return _wide(chosen.reset_index())
+
+
+def _wide(rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        raise LookupError("a method that was not run")
+    return rows.pivot(index="seed", columns=["env", "demonstrations"], values="score")
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """Interquartile mean over seeds and conditions, (r, n, ...) -> (r,)."""
+    return stats.interquartile_mean(values.reshape(len(values), -1))
+
+
+def level(table: pd.DataFrame) -> stats.Interval:
+    """Interquartile mean of scores; seeds are resampled, each with all its conditions."""
+    return stats.bootstrap_interval(table.to_numpy(), middle)
+
+
+def lead(first: pd.DataFrame, second: pd.DataFrame) -> stats.Interval:
+    """Difference of two methods' interquartile means, resampled over the seeds that they share.
+
+    Raises:
+        ValueError: they were measured on other seeds or conditions.
+    """
+    if not (first.index.equals(second.index) and first.columns.equals(second.columns)):
+        raise ValueError("two methods were measured on other seeds or conditions")
+    both = np.stack([first.to_numpy(), second.to_numpy()], -1)
+    return stats.bootstrap_interval(both, lambda drawn: middle(drawn[..., 0]) - middle(drawn[..., 1]))
+
+
+def better(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Probability of improvement: that a seed of one scores more than a seed of the other, mean over conditions."""
+    one, other = first.to_numpy()[:, None], second.to_numpy()[None]
+    return float(((one > other) + 0.5 * (one == other)).mean())

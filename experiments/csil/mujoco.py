@@ -1,0 +1,271 @@
+"""CSIL, Fig. 3 (csil.mujoco, csil.ant-10, csil.one-demonstration, csil.stability): is a clone improved by CSIL?
+
+CSIL starts from a clone of few demonstrations and goes on in the environment with the clone's coherent reward. Its
+rivals learn from the same demonstrations, as many updates and as many environment steps, on the same core. Returns are
+normalised by those of a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the
+best one would say stands beside it. Of the clones the strongest is the rival, whatever its number of steps: it is
+chosen by the very returns it is compared by, which favours it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from torch import nn
+
+from experiments.csil import _study
+from experiments.csil._study import Study, Task
+from experiments.harness import stats, style
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, Claim, Verdict, above, below, jointly, weakest
+from experiments.harness.context import Context
+from experiments.harness.schema import bounded
+from imitation.control.csil import CoherentSoftImitation
+from imitation.control.dac import AdversarialSettings, DiscriminatorActorCritic
+from imitation.control.iq_learn import InverseSoftQ, InverseSoftQSettings
+from imitation.control.ppil import ProximalPoint, ProximalPointSettings
+from imitation.control.sac import Settings, SoftActorCritic
+from imitation.control.sqil import SoftQImitation
+
+SHARD_AXES = ("env", "methods", "seeds")
+inputs = _study.inputs
+RIVALS: dict[str, tuple[Callable[..., SoftActorCritic], type[Settings]]] = {
+    "SQIL": (SoftQImitation, Settings),
+    "IQ-Learn": (InverseSoftQ, InverseSoftQSettings),
+    "DAC": (DiscriminatorActorCritic, AdversarialSettings),
+    "P2IL": (ProximalPoint, ProximalPointSettings),
+}
+CSIL, BC = "CSIL", "BC"
+PUBLISHED_STEPS = 250_000  # of the environment
+SUFFICES = 0.9  # of the demonstrations' return
+ADVERSARY, LEARNT = "DAC", 0.5  # whose stability is compared, if its best scores are above this
+
+
+@dataclass
+class Config(Study):
+    """methods: beside the clones."""
+
+    methods: list[str] = bounded(choices=(CSIL, *RIVALS), unique=True)
+
+
+def run(cfg: Config, context: Context) -> pd.DataFrame:
+    """Rows as in `_study`; "expert" and "random" are what returns are normalised by, "BC" the clones by their steps."""
+    parts = []
+    for number, name in enumerate(cfg.env):
+        task = Task(cfg, name, context.device)
+        parts.append(task.references())
+        clones, rows = _study.cloned(task, BC, context)
+        parts.append(rows)
+        for place, method in enumerate(cfg.methods):
+            before = number * len(cfg.methods) + place
+            done = partial(_progress, context, before, len(cfg.env) * len(cfg.methods))
+            parts.append(
+                context.piece(f"{name} {method}", partial(_trained, task, method, clones[cfg.start], context, done))
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _progress(context: Context, before: int, total: int, share: float) -> None:
+    context.progress(before + share, total)
+
+
+def _trained(
+    task: Task, method: str, clone: nn.Module, context: Context, done: Callable[[float], None]
+) -> pd.DataFrame:
+    return _study.train(task, method, learner(task, method, clone), context, done)
+
+
+def learner(task: Task, method: str, clone: nn.Module) -> SoftActorCritic:
+    """A method's learner before its first update."""
+    cfg, random = task.cfg, task.generators(2)
+    if method == CSIL:
+        return CoherentSoftImitation(clone, random, cfg.coherent())
+    make, settings = RIVALS[method]
+    rates = cfg.rates() if method == "SQIL" else {}
+    return make(*task.sizes, random, settings(**cfg.sizes(), **rates))
+
+
+# ---- decisions ----
+
+
+def tables(
+    frame: pd.DataFrame, pick: Callable[[pd.DataFrame, str], pd.DataFrame] = _study.final
+) -> dict[str, pd.DataFrame]:
+    """Scores by method; of the clones always those of the strongest."""
+    rows = _study.scores(frame)
+    names = [name for name in (CSIL, *RIVALS) if name in set(rows.method)]
+    return {BC: _study.strongest(rows, BC)} | {name: pick(rows, name) for name in names}
+
+
+def decide_mujoco(frame: pd.DataFrame) -> Verdict:
+    """CSIL is above each rival that was run: the check that speaks most against it."""
+    last, top = tables(frame), tables(frame, _study.best)
+    told = [
+        f"{name} {_study.level(table)[0]:.2f} (best {_study.level(top[name])[0]:.2f})" for name, table in last.items()
+    ]
+    chances = [f"{name} {_study.better(last[CSIL], table):.2f}" for name, table in last.items() if name != CSIL]
+    about = f"IQM of scores: {', '.join(told)}. Probability of improvement over {', '.join(chances)}. {_scope(frame)}"
+    return weakest([above(_study.lead(last[CSIL], table), 0.0, about) for name, table in last.items() if name != CSIL])
+
+
+def _scope(frame: pd.DataFrame) -> str:
+    diverged = int(
+        frame[frame.metric == "diverged"].groupby(["env", "method", "demonstrations", "seed"]).value.last().sum()
+    )
+    numbers = ", ".join(map(str, sorted(set(frame.demonstrations))))
+    return f"{', '.join(sorted(set(frame.env)))} with {numbers} demonstrations; diverged: {diverged}."
+
+
+def decide_one_demonstration(frame: pd.DataFrame) -> Verdict:
+    """With one demonstration the strongest clone is below the mark, CSIL above the clone, and above the mark.
+
+    Not to reach the mark in fewer steps than were published decides nothing.
+    """
+    if 1 not in set(frame.demonstrations):
+        return Verdict(NOT_RUN, note="No run with one demonstration.")
+    one = tables(frame[frame.demonstrations == 1])
+    level, clone = _study.level(one[CSIL]), _study.level(one[BC])
+    suffices = above(level, SUFFICES)
+    steps = int(frame.steps.max())
+    if suffices.verdict == REFUTED and steps < PUBLISHED_STEPS:
+        suffices = suffices._replace(verdict=INCONCLUSIVE)
+    gain = _study.lead(one[CSIL], one[BC])
+    about = (
+        f"IQM of scores with one demonstration: CSIL {level[0]:.2f} after {steps} steps, strongest clone "
+        f"{clone[0]:.2f}; CSIL leads by {gain[0]:.2f} [{gain[1]:.2f}, {gain[2]:.2f}]. The mark is {SUFFICES}."
+    )
+    return jointly([suffices, below(clone, SUFFICES), above(gain, 0.0)], about)
+
+
+def decide_ant(frame: pd.DataFrame) -> Verdict:
+    """Ant with ten demonstrations: CSIL's score is above the mark."""
+    mine = frame[(frame.env == "Ant-v5") & (frame.demonstrations == 10)]
+    if mine.empty:
+        return Verdict(NOT_RUN, note="Ant-v5 with 10 demonstrations was not run.")
+    return above(_study.level(tables(mine)[CSIL]), SUFFICES, f"IQM of scores; the mark is {SUFFICES}.")
+
+
+def drawdown(frame: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Largest fall of each member's score below its best so far, laid out as `_study.final`."""
+    rows = _study.scores(frame)
+    mine = rows[rows.method == method].sort_values("update")
+    members = mine.groupby(["env", "demonstrations", "seed"]).score
+    falls = mine.assign(score=members.cummax() - mine.score)
+    return _study.best(falls, method)
+
+
+def decide_stability(frame: pd.DataFrame) -> Verdict:
+    """CSIL's largest fall is smaller than DAC's, which must have learnt something to fall from."""
+    if not {CSIL, ADVERSARY} <= set(frame.method):
+        return Verdict(NOT_RUN, note=f"{ADVERSARY}, with which stability is compared, was not run at this scale.")
+    falls = {name: drawdown(frame, name) for name in (CSIL, ADVERSARY)}
+    last, top = tables(frame), tables(frame, _study.best)
+    spread = {name: float(last[name].std().mean()) for name in falls}
+    about = "; ".join(f"{n}: fall {_study.level(falls[n])[0]:.2f}, spread over seeds {spread[n]:.2f}" for n in falls)
+    verdict = below(_study.lead(falls[CSIL], falls[ADVERSARY]), 0.0, about)
+    learnt = _study.level(top[ADVERSARY])[1] > LEARNT
+    return verdict if learnt else verdict._replace(verdict=INCONCLUSIVE, note=f"{ADVERSARY} did not learn. {about}")
+
+
+def _claim(suffix: str, statement: str, measures: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:
+    return Claim(
+        id=f"csil.{suffix}", source="Watson et al. 2023", location="Section 5, Fig. 3", statement=statement,
+        measures=measures, decide=decide, smallest_scale="laptop",
+    )  # fmt: skip
+
+
+CLAIMS = [
+    _claim("mujoco", "CSIL's returns on MuJoCo tasks are above those of cloning and of the other imitation learners.",
+           "IQM of CSIL's scores less that of the nearest rival", decide_mujoco),
+    _claim("ant-10", "Ant with 10 demonstrations works end to end.", "IQM of CSIL's scores", decide_ant),
+    _claim("one-demonstration", "One demonstration suffices for CSIL where behavioural cloning fails.",
+           "IQM of CSIL's scores with one demonstration", decide_one_demonstration),
+    _claim("stability", "CSIL has no adversarial instability.",
+           f"IQM of the largest falls of the score, CSIL's less {ADVERSARY}'s", decide_stability),
+]  # fmt: skip
+
+COLOURS = {BC: style.BLACK, CSIL: style.BLUE, "SQIL": style.ORANGE, "IQ-Learn": style.GREEN, "DAC": style.VERMILION,
+           "P2IL": style.PURPLE}  # fmt: skip
+LABELS = {BC: "strongest clone (BC)"}
+LOWER = ("levels", "profiles", "collapse")  # the panels below the curves
+THRESHOLDS = np.linspace(0, 1.2, 61)  # of the score, along the performance profiles
+
+
+def figure(frame: pd.DataFrame) -> Figure:
+    """Learning curves by environment and number of demonstrations; scores, last and best; profiles; collapses."""
+    rows, environments = _study.scores(frame), list(dict.fromkeys(frame.env))
+    counts = sorted(set(frame.demonstrations))
+    curves = [[f"{name} {count}" for count in counts for _ in LOWER] for name in environments]
+    lower = [name for name in LOWER for _ in counts]  # both rows have as many cells
+    drawing, axes = style.mosaic([*curves, lower], [1.9] * len(environments) + [2.3])
+    for name in environments:
+        for count in counts:
+            axis = axes[f"{name} {count}"]
+            _draw_curves(axis, rows[(rows.env == name) & (rows.demonstrations == count)])
+            axis.set_title(f"{count} demonstration{'s' * (count > 1)}" if name == environments[0] else "")
+        axes[f"{name} {counts[0]}"].set_ylabel(f"score, {name}\n0 random, 1 expert")
+    _draw_levels(axes["levels"], frame, counts)
+    _draw_profiles(axes["profiles"], frame)
+    _draw_collapse(axes["collapse"], frame)
+    shown = [name for name in COLOURS if name in set(rows.method)]
+    handles = [Line2D([], [], color=COLOURS[name], label=LABELS.get(name, name)) for name in shown]
+    axes[f"{environments[0]} {counts[0]}"].legend(handles=handles, loc="upper left", handlelength=1.2)
+    return drawing
+
+
+def _draw_curves(axis: Axes, rows: pd.DataFrame) -> None:
+    """Each seed thin, the interquartile mean with its interval thick; the strongest clone as a level."""
+    for name in [one for one in COLOURS if one in set(rows.method) and one != BC]:
+        table = rows[rows.method == name].pivot(index="steps", columns="seed", values="score")
+        axis.plot(table.index, table.to_numpy(), color=COLOURS[name], linewidth=0.5, alpha=0.4)
+        middle = [stats.bootstrap_interval(seeds, stats.interquartile_mean) for seeds in table.to_numpy()]
+        center, low, high = np.array(middle).T
+        axis.plot(table.index, center, color=COLOURS[name], linewidth=2)
+        axis.fill_between(table.index.to_numpy(), low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
+    axis.axhline(_study.level(_study.strongest(rows, BC))[0], color=COLOURS[BC], linestyle="--", linewidth=1)
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.set(ylim=(-0.2, 1.15), xlabel="environment steps")
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _draw_levels(axis: Axes, frame: pd.DataFrame, counts: Sequence[int]) -> None:
+    """Scores at the end (filled) and at each member's best evaluation (hollow), by number of demonstrations."""
+    for best in (False, True):
+        for place, count in enumerate(counts):
+            every = tables(frame[frame.demonstrations == count], _study.best if best else _study.final)
+            for number, (name, table) in enumerate(every.items()):
+                center, low, high = _study.level(table)
+                at = place + 0.13 * (number - (len(every) - 1) / 2) + 0.05 * best
+                axis.errorbar(
+                    at, center, yerr=[[center - low], [high - center]], color=COLOURS[name], fmt="o", markersize=4,
+                    markerfacecolor="white" if best else COLOURS[name],
+                )  # fmt: skip
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.set_xticks(range(len(counts)), list(map(str, counts)))
+    axis.set(xlabel="demonstrations", ylabel="score, IQM, 95 %", title="last (filled), best (hollow)")
+
+
+def _draw_profiles(axis: Axes, frame: pd.DataFrame) -> None:
+    for name, table in tables(frame).items():
+        values = table.to_numpy()
+        above = (values[None] > THRESHOLDS[:, None, None]).reshape(len(THRESHOLDS), -1).mean(1)
+        axis.plot(THRESHOLDS, above, color=COLOURS[name], drawstyle="steps-post")
+    axis.set(xlabel="score", ylabel="share of runs above", ylim=(0, 1.02), title="performance profiles")
+
+
+def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
+    """What would show a collapse of CSIL, as the mean over members and the largest of them."""
+    looks = {"at_limits": ("action at the limits", style.SKY), "value_share": ("|Q| over its bound", style.PURPLE)}
+    for metric, (label, colour) in looks.items():
+        rows = frame[(frame.method == CSIL) & (frame.metric == metric)].groupby("steps").value
+        axis.plot(rows.mean().index, rows.mean(), color=colour, label=label)
+        axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.set(xlabel="environment steps", ylim=(-0.02, None), title="CSIL: mean (solid), largest (dotted)")
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.legend()

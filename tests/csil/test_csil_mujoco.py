@@ -1,0 +1,208 @@
+"""The MuJoCo study: decisions on made-up frames, own demonstrations, what is refused, and a run that was killed."""
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.csil import _study
+from experiments.csil import mujoco as experiment
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, checked
+
+SMOKE = catalogue.canonical("csil/mujoco", "smoke")
+QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
+
+
+def made_up(scores: dict[str, list[float]], counts=(1, 3), steps=250_000, env="HalfCheetah-v5", spread=0.02):
+    """Scores along the updates; of the clones one score at each number of steps. Random has -100, the expert 900."""
+    rows = []
+    for count in counts:
+        for seed in range(6):
+            curves = {"expert": [1.0], "random": [0.0], **scores}
+            for method, curve in curves.items():
+                for update, score in enumerate(curve):
+                    value = -100 + 1000 * (
+                        score + (method not in ("expert", "random")) * spread * np.sin(9 * seed + len(method))
+                    )
+                    place = {"env": env, "method": method, "demonstrations": count, "seed": seed, "update": update}
+                    rows.append(
+                        {**place, "steps": steps * (update + 1) // len(curve), "metric": "return", "value": value}
+                    )
+                    rows.append({**place, "steps": steps, "metric": "diverged", "value": 0.0})
+    return pd.DataFrame(rows)
+
+
+def verdicts(frame) -> dict[str, str]:
+    return {claim.id.removeprefix("csil."): claim.decide(frame).verdict for claim in experiment.CLAIMS}
+
+
+def test_scores_are_zero_for_random_and_one_for_the_expert():
+    rows = _study.scores(made_up({"BC": [0.25], "CSIL": [0.5, 0.75]}, spread=0))
+    assert set(rows[rows.method == "CSIL"].score.round(12)) == {0.5, 0.75}
+    assert not set(rows.method) & {"expert", "random"}
+
+
+def test_a_method_that_leads_is_seen_to_lead():
+    found = verdicts(made_up({"BC": [0.1, 0.4], "CSIL": [0.3, 0.95], "SQIL": [0.2, 0.5]}))
+    expected = {"mujoco": REPRODUCED, "one-demonstration": REPRODUCED, "stability": NOT_RUN, "ant-10": NOT_RUN}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ({"BC": [0.1, 0.4], "CSIL": [0.9, 0.3], "SQIL": [0.2]}, REFUTED),  # the last evaluation counts, not the best
+        ({"BC": [0.1, 0.4], "CSIL": [0.6], "SQIL": [0.8]}, REFUTED),
+        ({"BC": [0.4, 0.1], "CSIL": [0.405], "SQIL": [0.2]}, INCONCLUSIVE),  # the strongest clone, not the last
+    ],
+)
+def test_a_method_that_does_not_lead_is_seen(scores, verdict):
+    assert verdicts(made_up(scores))["mujoco"] == verdict
+
+
+def test_one_demonstration_must_fail_the_clone_and_suffice():
+    fine = {"BC": [0.4], "CSIL": [0.95]}
+    assert verdicts(made_up(fine))["one-demonstration"] == REPRODUCED
+    assert verdicts(made_up(fine | {"BC": [0.93]}))["one-demonstration"] == REFUTED
+    assert verdicts(made_up(fine | {"CSIL": [0.7]}))["one-demonstration"] == REFUTED
+    assert verdicts(made_up(fine | {"CSIL": [0.7]}, steps=20_000))["one-demonstration"] == INCONCLUSIVE
+    assert verdicts(made_up(fine, counts=(3,)))["one-demonstration"] == NOT_RUN
+
+
+def test_a_diverged_member_counts_as_worse_than_any():
+    frame = made_up({"BC": [0.4], "CSIL": [0.95], "SQIL": [0.2]})
+    assert verdicts(frame)["mujoco"] == REPRODUCED
+    bad = (frame.method == "CSIL") & (frame.metric == "return") & (frame.seed < 4)
+    assert verdicts(frame.assign(value=frame.value.mask(bad)))["mujoco"] != REPRODUCED
+
+
+def test_stability_compares_falls_of_methods_that_learnt():
+    steady, falling = [0.2, 0.8, 0.9], [0.2, 0.9, 0.3]
+    assert verdicts(made_up({"BC": [0.4], "CSIL": steady, "DAC": falling}))["stability"] == REPRODUCED
+    assert verdicts(made_up({"BC": [0.4], "CSIL": falling, "DAC": steady}))["stability"] == REFUTED
+    assert verdicts(made_up({"BC": [0.4], "CSIL": steady, "DAC": [0.1, 0.2, 0.1]}))["stability"] == INCONCLUSIVE
+
+
+def test_falls_are_measured_from_the_best_so_far():
+    frame = made_up({"BC": [0.4], "CSIL": [0.5, 0.2, 0.9, 0.7]}, spread=0)
+    np.testing.assert_allclose(experiment.drawdown(frame, "CSIL"), 0.3)
+
+
+def test_ant_is_decided_where_it_was_run():
+    frame = made_up({"BC": [0.4], "CSIL": [0.95]}, counts=(10,), env="Ant-v5")
+    assert verdicts(frame)["ant-10"] == REPRODUCED
+    assert verdicts(frame.assign(env="Hopper-v5"))["ant-10"] == NOT_RUN
+
+
+def test_improvement_is_the_chance_that_one_beats_the_other():
+    first = pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, 0.0]})
+    second = pd.DataFrame({"a": [0.0, 3.0], "b": [0.0, 0.0]})
+    assert _study.better(first, second) == 0.5
+    assert _study.better(first + 5, second) == 1
+
+
+def save_own(path, episodes: int, rewards: bool = True) -> None:
+    """Random episodes of Hopper, in the layout of a person's own npz file."""
+    parts: dict[str, list] = {"observations": [], "actions": [], "rewards": [], "lengths": [], "terminations": []}
+    env = gym.make("Hopper-v5")
+    env.action_space.seed(0)
+    for number in range(episodes):
+        parts["observations"].append(env.reset(seed=number)[0])
+        before, terminated = len(parts["actions"]), False
+        while not terminated:
+            parts["actions"].append(env.action_space.sample())
+            observation, reward, terminated, _, _ = env.step(parts["actions"][-1])
+            parts["observations"].append(observation)
+            parts["rewards"].append(reward)
+        parts["lengths"].append(len(parts["actions"]) - before)
+        parts["terminations"].append(True)
+    env.close()
+    arrays = {name: np.array(values) for name, values in parts.items() if rewards or name != "rewards"}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def of_own(path, count: int = 2):
+    """A configuration for a file of one's own."""
+    demonstrations = replace(SMOKE.demonstrations, source=str(path), counts=[count], keep=1)
+    return replace(QUICK, env=["Hopper-v5"], demonstrations=demonstrations)
+
+
+def test_demonstrations_of_ones_own(tmp_path):
+    save_own(tmp_path / "my.npz", 3)
+    cfg = of_own(tmp_path / "my.npz")
+    assert experiment.inputs(cfg) == [tmp_path / "my.npz"]
+    frame = experiment.run(cfg, Context())
+    assert set(frame.method) == {"expert", "random", "BC", "CSIL"}
+    assert frame.value.notna().all()
+
+
+def test_seeds_draw_their_own_episodes_and_fewer_are_part_of_more(tmp_path):
+    save_own(tmp_path / "my.npz", 4)
+    task = _study.Task(of_own(tmp_path / "my.npz", 2), "Hopper-v5", Context().device)
+    more = _study.Task(of_own(tmp_path / "my.npz", 3), "Hopper-v5", Context().device)
+    for member, count in enumerate(task.rows.counts):
+        assert (more.rows.rows.observation[member, :count] == task.rows.rows.observation[member, :count]).all()
+    assert not (task.rows.rows.observation[0, 0] == task.rows.rows.observation[1, 0]).all()
+
+
+def test_what_cannot_be_used_is_refused_in_one_line(tmp_path):
+    save_own(tmp_path / "few.npz", 1)
+    save_own(tmp_path / "bare.npz", 2, rewards=False)
+    wrong = {
+        "2 episodes asked for, there are 1": of_own(tmp_path / "few.npz"),
+        "no rewards": of_own(tmp_path / "bare.npz"),
+        r"must be a numpy array \(\d+, 6\)": replace(of_own(tmp_path / "few.npz", 1), env=["HalfCheetah-v5"]),
+    }
+    for words, cfg in wrong.items():
+        with pytest.raises(BadInputError, match=words) as refused:
+            experiment.run(cfg, Context())
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["Nowhere-v5", "CartPole-v1", "Humanoid-v5"])
+def test_environments_that_cannot_serve_are_refused_before_anything_runs(name):
+    with pytest.raises(BadInputError, match=f"env={name}"):
+        experiment.inputs(replace(SMOKE, env=[name]))
+
+
+def test_a_killed_run_ends_in_the_same_frame(tmp_path, monkeypatch):
+    cfg = replace(QUICK, env=["Hopper-v5"], methods=["SQIL", "CSIL"])  # whose early episodes are short
+    whole = experiment.run(cfg, Context())
+    keep = Context.keep
+
+    def dying(self, name, state):
+        keep(self, name, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Context, "keep", dying)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(cfg, Context(tmp_path, "key"))
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(experiment.run(cfg, Context(tmp_path, "key")), whole)
+
+
+def test_the_command_line_takes_a_lone_environment_and_checks_what_is_nested():
+    values = catalogue.paper_values("csil/mujoco")
+    values.env = "Hopper-v5"
+    assert checked(experiment.Config, values).env == ["Hopper-v5"]
+    values.demonstrations.keep = 0
+    with pytest.raises(BadInputError, match=r"demonstrations\.keep=0: must be between 1 and 10000"):
+        checked(experiment.Config, values)
+
+
+def test_departures_name_what_is_nested():
+    found = catalogue.departures("csil/mujoco", "laptop")
+    assert found["demonstrations.keep"] == {"paper": 1, "laptop": 20}
+    assert "demonstrations.source" not in found
+
+
+def test_the_figure_has_a_curve_panel_for_each_environment_and_number():
+    frame = pd.concat([made_up({"BC": [0.3], "CSIL": [0.1, 0.6]}, env=env) for env in ("HalfCheetah-v5", "Hopper-v5")])
+    looks = frame[(frame.method == "CSIL") & (frame.metric == "return")]
+    frame = pd.concat([frame, *(looks.assign(metric=name, value=0.1) for name in ("at_limits", "value_share"))])
+    assert len(experiment.figure(frame).axes) == 2 * 2 + 3
