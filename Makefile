@@ -64,3 +64,4 @@ bench: $(READY) ## measure speed against peers, each in a virtual environment of
 	$(RUN) benchmarks/ibc_step.py
 	$(RUN) benchmarks/sac.py
 	$(RUN) benchmarks/maxent_irl.py
+	$(RUN) benchmarks/moment_game.py

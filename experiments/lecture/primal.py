@@ -28,9 +28,8 @@ from imitation.mdp.maxent import MomentGame, soft_best_response
 
 SHARD_AXES = ("seeds",)
 RADIUS = 1.0  # of the ball of multipliers
-SLOPE = (
-    -0.45
-)  # the bounds fall as T^(-1/2); what is left of the start at the smallest T tilts a measured slope a little
+# The bounds fall as T^(-1/2); what is left of the start at the smallest T tilts a measured slope a little.
+SLOPE = -0.45
 LEAST_GAIN = 10.0  # from the uniform policy's gap to the last: moments reached, not only approached
 SAME_POLICY = 1e-6  # total variation of the entropy-regularised primal's policy to the dual's, mean over visits
 POLICY_STEP = 0.5  # of the regularised game: halfway to the soft best response in every iteration
