@@ -8,6 +8,7 @@ import numpy as np
 
 from imitation.demonstrations.episodes import DemonstrationError, Demonstrations, Episode, check_bounds
 from imitation.demonstrations.task import Task
+from imitation.envs.making import middle_and_half
 
 # Single-precision actions at a bound may lie outside of it by rounding alone; that counts as being there.
 ROUNDING = 1e-6
@@ -54,13 +55,8 @@ def canonical(task: Task, episodes: Sequence[Episode]) -> Loaded:
 
 def to_environment(action: np.ndarray, task: Task) -> np.ndarray:
     """Actions in [-1, 1], (..., Dy), in the environment's units, double precision."""
-    middle, half = _middle_and_half(task.low, task.high)
+    middle, half = middle_and_half(task.low, task.high)
     return middle + half * action
-
-
-def _middle_and_half(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    low, high = low.astype(np.float64), high.astype(np.float64)
-    return high / 2 + low / 2, high / 2 - low / 2  # in this order nothing overflows
 
 
 def _unit(episode: Episode, low: np.ndarray, high: np.ndarray) -> tuple[Episode, int]:
@@ -68,7 +64,7 @@ def _unit(episode: Episode, low: np.ndarray, high: np.ndarray) -> tuple[Episode,
     actions = episode.actions
     if actions.dtype.kind != "f" or actions.shape[1:] != low.shape:
         return episode, 0  # left to the checks, which name it
-    middle, half = _middle_and_half(low, high)
+    middle, half = middle_and_half(low, high)
     with np.errstate(over="ignore", invalid="ignore"):
         unit = (actions.astype(np.float64) - middle) / half
     finite = np.isfinite(actions)

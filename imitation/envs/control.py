@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from imitation.envs.making import make
+from imitation.envs.making import make, middle_and_half
 
 # Ant's contact forces are off: 27 observations, as in the versions that the papers used.
 OPTIONS: dict[str, dict[str, Any]] = {"Ant-v5": {"include_cfrc_ext_in_observation": False}}
@@ -46,7 +46,7 @@ class Environments:
         self.seeds, self.rounds = list(seeds), 0
         box = self._all[0].action_space
         assert isinstance(box, Box)
-        self._center, self._half = (box.high + box.low) / 2, (box.high - box.low) / 2
+        self._middle, self._half = middle_and_half(box.low, box.high)
         self.observation_dim, self.action_dim = self._all[0].observation_space.shape[0], box.shape[0]  # type: ignore[index]
 
     def reset(self) -> Float[Tensor, "P E Do"]:
@@ -65,7 +65,7 @@ class Environments:
 
     def step(self, actions: Float[Tensor, "P E Da"]) -> Step:
         """Apply actions in [-1, 1], (P, E, Da); `observation` then holds what the next actions are for."""
-        scaled = actions.flatten(0, 1).double().cpu().numpy().clip(-1, 1) * self._half + self._center
+        scaled = actions.flatten(0, 1).double().cpu().numpy().clip(-1, 1) * self._half + self._middle
         following, rewards, ends, current = [], [], [], []
         for one, action in zip(self._all, scaled, strict=True):
             after, reward, terminated, truncated, _ = one.step(action)

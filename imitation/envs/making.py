@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from jaxtyping import Float
 
 
 def make(environment: str, options: Mapping[str, Any] | None = None) -> gym.Env:
@@ -61,3 +63,9 @@ def check_box(name: str, space: gym.Space) -> gym.spaces.Box:
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
         raise ValueError(f"{name} is {space}, only vectors are read")
     return space
+
+
+def middle_and_half(low: np.ndarray, high: np.ndarray) -> tuple[Float[np.ndarray, "Da"], Float[np.ndarray, "Da"]]:
+    """m and h, double precision, by which actions a in [-1, 1] become m + h a in a box's own units."""
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    return high / 2 + low / 2, high / 2 - low / 2  # in this order nothing overflows

@@ -33,13 +33,6 @@ from imitation.population import Generators, normal_like
 SMALL = CoherentSettings(hidden=(16, 16), pretraining=0)
 
 
-@pytest.fixture
-def exact():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def cloned(seeds=(0,), observation_dim=3, action_dim=2, size=0.3):
     """A policy with noise on every parameter, each member's own, so that nothing is zero."""
     dtype = torch.get_default_dtype()

@@ -20,23 +20,6 @@ from imitation.population import Generators
 SMALL = AdversarialSettings(hidden=(16, 16))
 
 
-@pytest.fixture
-def exact():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def some_rows(members=1, batch=32, seed=5):
-    random = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(members, batch, *shape, generator=random)
-
-    source = torch.cat([torch.ones(members, batch // 2), torch.zeros(members, batch // 2)], 1)
-    return Transitions(normal(3), normal(2).tanh(), source, normal(3), (normal() > 1).to(source))
-
-
 def learner(seeds=(0,), settings=SMALL):
     return DiscriminatorActorCritic(3, 2, Generators(seeds), settings)
 
@@ -58,7 +41,7 @@ def test_the_slope_of_a_network_is_autograds(exact):
     torch.testing.assert_close(slope, torch.autograd.grad(network(value).sum(), value)[0])
 
 
-def test_the_loss_and_its_gradient_are_a_plain_writings(exact):
+def test_the_loss_and_its_gradient_are_a_plain_writings(exact, some_rows):
     one, rows = learner(), some_rows()
     state = one.random.members[0].get_state()
     loss = one.discriminator_loss(rows)
@@ -81,7 +64,7 @@ def test_the_loss_and_its_gradient_are_a_plain_writings(exact):
     torch.testing.assert_close(one.discriminator.biases[0].grad[0, 0], other[0].bias.grad)
 
 
-def test_the_penalty_pulls_the_slopes_length_to_one():
+def test_the_penalty_pulls_the_slopes_length_to_one(some_rows):
     one, rows = learner(settings=replace(SMALL, discriminator_rate=1e-2)), some_rows(batch=64)
     pairs = torch.cat([rows.observation, rows.action], -1)
     before = one.penalty(pairs).item()
@@ -106,7 +89,7 @@ def test_the_reward_is_the_log_ratio_of_the_densities():
     torch.testing.assert_close(one.reward(rows), torch.where(action[..., 0] > 0, log(4), log(4 / 3)), rtol=0, atol=0.02)
 
 
-def test_a_member_is_its_single_run_and_a_state_goes_on(exact):
+def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
     together, alone = learner((4, 8)), learner((8,))
     for step in range(3):
         rows = some_rows(members=2, seed=step)

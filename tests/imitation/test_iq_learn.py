@@ -16,25 +16,8 @@ from imitation.population import Generators
 SMALL = InverseSoftQSettings(hidden=(16, 16), temperature=0.3, temperature_rate=0.0)
 
 
-@pytest.fixture
-def exact():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def some_rows(members=1, batch=32, seed=5):
-    random = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(members, batch, *shape, generator=random)
-
-    source = torch.cat([torch.ones(members, batch // 2), torch.zeros(members, batch // 2)], 1)
-    return Transitions(normal(3), normal(2).tanh(), source, normal(3), (normal() > 1).to(source))
-
-
 @pytest.mark.parametrize("copies", [1, 2])
-def test_the_loss_is_the_concave_form_row_by_row(exact, copies):
+def test_the_loss_is_the_concave_form_row_by_row(exact, copies, some_rows):
     """sup over r of E_D[phi(r)] - E_replay[phi*(...)] with phi(r) = r - r^2/2, one row and critic at a time."""
     learner = InverseSoftQ(3, 2, Generators([0]), replace(SMALL, copies=copies))
     with torch.no_grad():
@@ -79,7 +62,7 @@ def test_the_values_of_a_bandit_are_the_chi_squared_optimum():
     torch.testing.assert_close(value[0, 0], torch.tensor([0.75, 0.25]), rtol=0, atol=0.03)
 
 
-def test_a_member_is_its_single_run(exact):
+def test_a_member_is_its_single_run(exact, some_rows):
     together, alone = (InverseSoftQ(3, 2, Generators(seeds), SMALL) for seeds in ((4, 8), (8,)))
     for step in range(3):
         rows = some_rows(members=2, seed=step)

@@ -17,23 +17,6 @@ from imitation.population import Generators
 SMALL = ProximalPointSettings(hidden=(16, 16), temperature=0.3, temperature_rate=0.0, critic_updates=3)
 
 
-@pytest.fixture
-def exact():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def some_rows(members=1, batch=32, seed=5):
-    random = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(members, batch, *shape, generator=random)
-
-    source = torch.cat([torch.ones(members, batch // 2), torch.zeros(members, batch // 2)], 1)
-    return Transitions(normal(3), normal(2).tanh(), source, normal(3), (normal() > 1).to(source))
-
-
 def learner(seeds=(0,), settings=SMALL):
     return ProximalPoint(3, 2, Generators(seeds), settings)
 
@@ -50,7 +33,7 @@ def terms(one, rows, drawn, density, future):
 
 
 @pytest.mark.parametrize("sharpness", [0.0, 0.08, 50.0])
-def test_the_loss_is_an_independent_writings(exact, sharpness):
+def test_the_loss_is_an_independent_writings(exact, sharpness, some_rows):
     one, rows = learner(settings=replace(SMALL, sharpness=sharpness)), some_rows()
     drawn, density = (value.detach() for value in one.actor.sample(rows.observation[:, :16], Generators([3])))
     future = 0.99 * (1 - rows.terminated) * torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
@@ -58,7 +41,7 @@ def test_the_loss_is_an_independent_writings(exact, sharpness):
     assert float(loss.detach()) == pytest.approx(terms(one, rows, drawn, density, future))
 
 
-def test_gradients_stop_where_the_published_code_stops_them(exact):
+def test_gradients_stop_where_the_published_code_stops_them(exact, some_rows):
     """The reward has none from the Bellman error, the weights none at all."""
     one, rows = learner(), some_rows()
     drawn, density = (value.detach() for value in one.actor.sample(rows.observation[:, :16], Generators([3])))
@@ -89,14 +72,14 @@ def test_the_reward_is_twice_the_chance_that_a_row_was_demonstrated():
     torch.testing.assert_close(one.reward(rows).detach(), expected, rtol=0, atol=0.03)
 
 
-def test_critic_and_reward_step_as_often_as_said_and_the_actor_once():
+def test_critic_and_reward_step_as_often_as_said_and_the_actor_once(some_rows):
     one = learner()
     one.update(some_rows())
     steps = {name: {int(s["step"]) for s in optimiser.state.values()} for name, optimiser in one.optimisers.items()}
     assert steps == {"critic": {3}, "reward": {3}, "actor": {1}, "temperature": set()}
 
 
-def test_a_member_is_its_single_run_and_a_state_goes_on(exact):
+def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
     together, alone = learner((4, 8)), learner((8,))
     for step in range(3):
         rows = some_rows(members=2, seed=step)
