@@ -53,8 +53,7 @@ class Study:
     updates: of each learner. copies: environments stepped before each update. warmup: steps of all copies together
     before the first one. batch: demonstrated rows per update, and as many from the replay. hidden: widths of all
     networks. features: HetStat's. cloning: steps at which the clone is evaluated; CSIL starts from that of `start`.
-    pretraining: of CSIL's critic. learning_rate: of CSIL's and SQIL's actors and critics. smoothing: tau of the
-    target critics of all methods.
+    pretraining: of CSIL's critic. actor_rate, critic_rate: of CSIL and SQIL. smoothing: tau of all target critics.
     """
 
     env: list[str]
@@ -71,7 +70,8 @@ class Study:
     cloning: list[int] = bounded(1, 10_000_000, unique=True)
     start: int = bounded(1, 10_000_000)
     pretraining: int = bounded(0, 10_000_000)
-    learning_rate: float = bounded(1e-8, 1)
+    actor_rate: float = bounded(1e-8, 1)
+    critic_rate: float = bounded(1e-8, 1)
     smoothing: float = bounded(1e-6, 1)
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class Study:
 
     def rates(self) -> dict[str, Any]:
         """Of learners whose rates are not part of what was published of them."""
-        return {"actor_rate": self.learning_rate, "critic_rate": self.learning_rate}
+        return {"actor_rate": self.actor_rate, "critic_rate": self.critic_rate}
 
 
 def inputs(cfg: Study) -> list[Path]:

@@ -8,12 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
-from imitation.policies._elu import orthogonal
+from imitation.policies._elu import affine, orthogonal
 from imitation.population import Generators, RandomSource, normal_like, uniform_like
 
 NORM_FLOOR = 1e-5  # added to the variance in a layer norm
-FEW = 16  # rows: oneDNN's layers cost more than they save on fewer, and on a single output
 LOG_DEVIATION = (-20.0, 2.0)  # where the log of the actor's deviation is held, as in Haarnoja et al. 2018's code
 
 
@@ -42,7 +40,7 @@ class Perceptron(nn.Module):
         last = len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight, bias = (weight.detach(), bias.detach()) if frozen else (weight, bias)
-            value = _layer(value, weight, bias, relu=number < last)
+            value = affine(value, weight, bias, relu=number < last)
         return value
 
     def with_slope(self, value: Float[Tensor, "PK B Di"]) -> tuple[Float[Tensor, "PK B 1"], Float[Tensor, "PK B Di"]]:
@@ -52,11 +50,11 @@ class Perceptron(nn.Module):
         """
         active, last = [], len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            value = _layer(value, weight, bias, relu=number < last)
+            value = affine(value, weight, bias, relu=number < last)
             active.append(value.detach() > 0)
         slope = self.weights[-1].mT.expand(-1, value.shape[1], -1)
         for weight, positive in zip(reversed(self.weights[:-1]), reversed(active[:-1]), strict=True):
-            slope = _layer(slope * positive, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
+            slope = affine(slope * positive, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
         return value, slope
 
 
@@ -96,7 +94,7 @@ class SmoothPerceptron(nn.Module):
         slope = self.weights[-1].mT
         for weight, one in zip(reversed(self.weights[1:-1]), reversed(hidden[1:]), strict=True):
             slope = slope * (one.clamp(max=0) + 1)  # ELU's slope from its value
-            slope = _layer(slope, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
+            slope = affine(slope, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
         slope = slope * ((1 - hidden[0].square()) * self.gain)
         # Through the norm (x - mean x) / scale: what would shift or stretch all units alike has no effect.
         slope = slope - slope.mean(-1, keepdim=True) - normed * (slope * normed).mean(-1, keepdim=True)
@@ -108,22 +106,14 @@ class SmoothPerceptron(nn.Module):
         if frozen:
             weights, biases = ([one.detach() for one in some] for some in (weights, biases))
             gain, offset = gain.detach(), offset.detach()
-        value = _layer(value, weights[0], biases[0])
+        value = affine(value, weights[0], biases[0])
         centred = value - value.mean(-1, keepdim=True)
         scale = (centred.square().mean(-1, keepdim=True) + NORM_FLOOR).sqrt()
         normed = centred / scale
         hidden = [torch.addcmul(offset, normed, gain).tanh()]
         for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-            hidden.append(nn.functional.elu(_layer(hidden[-1], weight, bias)))
-        return _layer(hidden[-1], weights[-1], biases[-1]), normed, scale, hidden
-
-
-def _layer(value: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """value times weight plus bias, then ReLU if wanted."""
-    if value.shape[1] < FEW or weight.shape[2] == 1:
-        value = torch.baddbmm(bias, value, weight)
-        return value.relu() if relu else value
-    return layer(value, weight, bias, relu)
+            hidden.append(nn.functional.elu(affine(hidden[-1], weight, bias)))
+        return affine(hidden[-1], weights[-1], biases[-1]), normed, scale, hidden
 
 
 class Critics(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.policies._elu import EluNetwork, filled
+from imitation.policies._elu import EluNetwork, affine, filled
 from imitation.policies._tanh_normal import log_prob
 from imitation.population import Generators, normal_like
 
@@ -157,13 +157,12 @@ class TriangularFactor(nn.Module):
 
     def forward(self, features: Float[Tensor, "P B F"]) -> Float[Tensor, "P B Da"]:
         """|L_d^T phi|^2 (P, B, Da) of features phi (P, B, F)."""
-        corners = self._corners().unbind(1)
         total = 0
-        for number, (corner, own) in enumerate(zip(corners, features.split(self.block, -1), strict=True)):
-            product = torch.bmm(own, corner)
-            if number < len(self.below):
-                later = features[..., self.block * (number + 1) :]
-                product = torch.baddbmm(product, later, self.below[number])
+        for number, corner in enumerate(self._corners().unbind(1)):
+            column = torch.cat([corner, self.below[number]], 1) if number < len(self.below) else corner
+            product = affine(
+                features[..., self.block * number :], column, column.new_zeros(len(column), 1, column.shape[2])
+            )
             total = total + _SquaredNorm.apply(product.unflatten(-1, (self.action_dim, self.block)))
         assert isinstance(total, Tensor)
         return total
