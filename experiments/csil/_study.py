@@ -7,6 +7,7 @@ fresh episodes, which are the same for every method of a seed; a member that div
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments.harness import stats
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, bounded, seed_list
 from imitation.control import experts
@@ -141,6 +141,16 @@ class Task:
             raise BadInputError(f"demonstrations.source={cfg.demonstrations.source}: {error}") from None
         self.rows = DemonstrationRows(kept, device)
 
+    def shuffled(self) -> "Task":
+        """The same demonstrations with their actions dealt anew among each member's rows: nothing to learn from."""
+        mixed, action = copy(self), self.rows.rows.action.clone()
+        mixed.rows = copy(self.rows)
+        for one, count, generator in zip(action, self.rows.counts, self.generators(3).members, strict=True):
+            one[:count] = one[torch.randperm(count, generator=generator, device=one.device)]
+        mixed.rows.rows = self.rows.rows._replace(action=action)
+        mixed.rows.following_action = torch.full_like(self.rows.following_action, torch.nan)
+        return mixed
+
     @property
     def sizes(self) -> tuple[int, int]:
         """Widths of observations and actions."""
@@ -250,74 +260,3 @@ def _measured(task: Task, learner: SoftActorCritic) -> dict[str, np.ndarray]:
     told = DIAGNOSTICS if isinstance(learner, CoherentSoftImitation) else ()
     looks = {name: learner.diagnostics[name].cpu().numpy() for name in told}  # type: ignore[attr-defined]
     return {"return": returns, "diverged": diverged.astype(float)} | looks
-
-
-# ---- what the frames say ----
-
-
-def scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """The returns, with `score`: 0 is a uniform policy's, 1 the demonstrations'.
-
-    A diverged member has the lowest score of all, at most 0.
-    """
-    place = ["env", "demonstrations", "seed"]
-    returns = frame[frame.metric == "return"]
-    low, high = (returns[returns.method == one].set_index(place).value for one in ("random", "expert"))
-    learnt = returns[~returns.method.isin(["random", "expert"])].set_index(place)
-    score = (learnt.value - low.reindex(learnt.index)) / (high - low).reindex(learnt.index)
-    return learnt.assign(score=score.fillna(min(0.0, score.min()))).reset_index()
-
-
-def final(rows: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Scores after the last update: a line per seed, a column per environment and number of demonstrations."""
-    mine = rows[rows.method == method]
-    return _wide(mine[mine["update"] == mine["update"].max()])
-
-
-def best(rows: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The best evaluation of each member instead: chosen by looking, it flatters."""
-    mine = rows[rows.method == method].groupby(["env", "demonstrations", "seed"])[["score"]].max()
-    return _wide(mine.reset_index())
-
-
-def strongest(rows: pd.DataFrame, method: str) -> pd.DataFrame:
-    """As `final`, at the number of updates that is best on average for each environment and number."""
-    mine = rows[rows.method == method]
-    means = mine.groupby(["env", "demonstrations", "update"]).score.mean()
-    at = means.groupby(["env", "demonstrations"]).idxmax()
-    chosen = mine.set_index(["env", "demonstrations", "update"]).loc[list(at)]
-    return _wide(chosen.reset_index())
-
-
-def _wide(rows: pd.DataFrame) -> pd.DataFrame:
-    if rows.empty:
-        raise LookupError("a method that was not run")
-    return rows.pivot(index="seed", columns=["env", "demonstrations"], values="score")
-
-
-def middle(values: np.ndarray) -> np.ndarray:
-    """Interquartile mean over seeds and conditions, (r, n, ...) -> (r,)."""
-    return stats.interquartile_mean(values.reshape(len(values), -1))
-
-
-def level(table: pd.DataFrame) -> stats.Interval:
-    """Interquartile mean of scores; seeds are resampled, each with all its conditions."""
-    return stats.bootstrap_interval(table.to_numpy(), middle)
-
-
-def lead(first: pd.DataFrame, second: pd.DataFrame) -> stats.Interval:
-    """Difference of two methods' interquartile means, resampled over the seeds that they share.
-
-    Raises:
-        ValueError: they were measured on other seeds or conditions.
-    """
-    if not (first.index.equals(second.index) and first.columns.equals(second.columns)):
-        raise ValueError("two methods were measured on other seeds or conditions")
-    both = np.stack([first.to_numpy(), second.to_numpy()], -1)
-    return stats.bootstrap_interval(both, lambda drawn: middle(drawn[..., 0]) - middle(drawn[..., 1]))
-
-
-def better(first: pd.DataFrame, second: pd.DataFrame) -> float:
-    """Probability of improvement: that a seed of one scores more than a seed of the other, mean over conditions."""
-    one, other = first.to_numpy()[:, None], second.to_numpy()[None]
-    return float(((one > other) + 0.5 * (one == other)).mean())

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from experiments.csil import _study
+from experiments.csil import _scores, _study
 from experiments.csil._study import Study, Task
 from experiments.harness import stats, style
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, Claim, Verdict, above, below, jointly, weakest
@@ -94,31 +94,25 @@ def learner(task: Task, method: str, clone: nn.Module) -> SoftActorCritic:
 
 
 def tables(
-    frame: pd.DataFrame, pick: Callable[[pd.DataFrame, str], pd.DataFrame] = _study.final
+    frame: pd.DataFrame, pick: Callable[[pd.DataFrame, str], pd.DataFrame] = _scores.final
 ) -> dict[str, pd.DataFrame]:
     """Scores by method; of the clones always those of the strongest."""
-    rows = _study.scores(frame)
+    rows = _scores.scores(frame)
     names = [name for name in (CSIL, *RIVALS) if name in set(rows.method)]
-    return {BC: _study.strongest(rows, BC)} | {name: pick(rows, name) for name in names}
+    return {BC: _scores.strongest(rows, BC)} | {name: pick(rows, name) for name in names}
 
 
 def decide_mujoco(frame: pd.DataFrame) -> Verdict:
     """CSIL is above each rival that was run: the check that speaks most against it."""
-    last, top = tables(frame), tables(frame, _study.best)
+    last, top = tables(frame), tables(frame, _scores.best)
     told = [
-        f"{name} {_study.level(table)[0]:.2f} (best {_study.level(top[name])[0]:.2f})" for name, table in last.items()
+        f"{name} {_scores.level(one)[0]:.2f} (best {_scores.level(top[name])[0]:.2f})" for name, one in last.items()
     ]
-    chances = [f"{name} {_study.better(last[CSIL], table):.2f}" for name, table in last.items() if name != CSIL]
-    about = f"IQM of scores: {', '.join(told)}. Probability of improvement over {', '.join(chances)}. {_scope(frame)}"
-    return weakest([above(_study.lead(last[CSIL], table), 0.0, about) for name, table in last.items() if name != CSIL])
-
-
-def _scope(frame: pd.DataFrame) -> str:
-    diverged = int(
-        frame[frame.metric == "diverged"].groupby(["env", "method", "demonstrations", "seed"]).value.last().sum()
-    )
-    numbers = ", ".join(map(str, sorted(set(frame.demonstrations))))
-    return f"{', '.join(sorted(set(frame.env)))} with {numbers} demonstrations; diverged: {diverged}."
+    own = last.pop(CSIL)
+    chances = [f"{name} {_scores.better(own, table):.2f}" for name, table in last.items()]
+    about = f"IQM of scores: {', '.join(told)}. Probability of improvement over {', '.join(chances)}."
+    about = f"{about} {_scores.scope(frame)}"
+    return weakest([above(_scores.lead(own, table), 0.0, about) for table in last.values()])
 
 
 def decide_one_demonstration(frame: pd.DataFrame) -> Verdict:
@@ -129,12 +123,12 @@ def decide_one_demonstration(frame: pd.DataFrame) -> Verdict:
     if 1 not in set(frame.demonstrations):
         return Verdict(NOT_RUN, note="No run with one demonstration.")
     one = tables(frame[frame.demonstrations == 1])
-    level, clone = _study.level(one[CSIL]), _study.level(one[BC])
+    level, clone = _scores.level(one[CSIL]), _scores.level(one[BC])
     suffices = above(level, SUFFICES)
     steps = int(frame.steps.max())
     if suffices.verdict == REFUTED and steps < PUBLISHED_STEPS:
         suffices = suffices._replace(verdict=INCONCLUSIVE)
-    gain = _study.lead(one[CSIL], one[BC])
+    gain = _scores.lead(one[CSIL], one[BC])
     about = (
         f"IQM of scores with one demonstration: CSIL {level[0]:.2f} after {steps} steps, strongest clone "
         f"{clone[0]:.2f}; CSIL leads by {gain[0]:.2f} [{gain[1]:.2f}, {gain[2]:.2f}]. The mark is {SUFFICES}."
@@ -147,16 +141,16 @@ def decide_ant(frame: pd.DataFrame) -> Verdict:
     mine = frame[(frame.env == "Ant-v5") & (frame.demonstrations == 10)]
     if mine.empty:
         return Verdict(NOT_RUN, note="Ant-v5 with 10 demonstrations was not run.")
-    return above(_study.level(tables(mine)[CSIL]), SUFFICES, f"IQM of scores; the mark is {SUFFICES}.")
+    return above(_scores.level(tables(mine)[CSIL]), SUFFICES, f"IQM of scores; the mark is {SUFFICES}.")
 
 
 def drawdown(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Largest fall of each member's score below its best so far, laid out as `_study.final`."""
-    rows = _study.scores(frame)
+    """Largest fall of each member's score below its best so far, laid out as `_scores.final`."""
+    rows = _scores.scores(frame)
     mine = rows[rows.method == method].sort_values("update")
     members = mine.groupby(["env", "demonstrations", "seed"]).score
     falls = mine.assign(score=members.cummax() - mine.score)
-    return _study.best(falls, method)
+    return _scores.best(falls, method)
 
 
 def decide_stability(frame: pd.DataFrame) -> Verdict:
@@ -164,11 +158,11 @@ def decide_stability(frame: pd.DataFrame) -> Verdict:
     if not {CSIL, ADVERSARY} <= set(frame.method):
         return Verdict(NOT_RUN, note=f"{ADVERSARY}, with which stability is compared, was not run at this scale.")
     falls = {name: drawdown(frame, name) for name in (CSIL, ADVERSARY)}
-    last, top = tables(frame), tables(frame, _study.best)
+    last, top = tables(frame), tables(frame, _scores.best)
     spread = {name: float(last[name].std().mean()) for name in falls}
-    about = "; ".join(f"{n}: fall {_study.level(falls[n])[0]:.2f}, spread over seeds {spread[n]:.2f}" for n in falls)
-    verdict = below(_study.lead(falls[CSIL], falls[ADVERSARY]), 0.0, about)
-    learnt = _study.level(top[ADVERSARY])[1] > LEARNT
+    about = "; ".join(f"{n}: fall {_scores.level(falls[n])[0]:.2f}, spread over seeds {spread[n]:.2f}" for n in falls)
+    verdict = below(_scores.lead(falls[CSIL], falls[ADVERSARY]), 0.0, about)
+    learnt = _scores.level(top[ADVERSARY])[1] > LEARNT
     return verdict if learnt else verdict._replace(verdict=INCONCLUSIVE, note=f"{ADVERSARY} did not learn. {about}")
 
 
@@ -198,7 +192,7 @@ THRESHOLDS = np.linspace(0, 1.2, 61)  # of the score, along the performance prof
 
 def figure(frame: pd.DataFrame) -> Figure:
     """Learning curves by environment and number of demonstrations; scores, last and best; profiles; collapses."""
-    rows, environments = _study.scores(frame), list(dict.fromkeys(frame.env))
+    rows, environments = _scores.scores(frame), list(dict.fromkeys(frame.env))
     counts = sorted(set(frame.demonstrations))
     curves = [[f"{name} {count}" for count in counts for _ in LOWER] for name in environments]
     lower = [name for name in LOWER for _ in counts]  # both rows have as many cells
@@ -227,7 +221,7 @@ def _draw_curves(axis: Axes, rows: pd.DataFrame) -> None:
         center, low, high = np.array(middle).T
         axis.plot(table.index, center, color=COLOURS[name], linewidth=2)
         axis.fill_between(table.index.to_numpy(), low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
-    axis.axhline(_study.level(_study.strongest(rows, BC))[0], color=COLOURS[BC], linestyle="--", linewidth=1)
+    axis.axhline(_scores.level(_scores.strongest(rows, BC))[0], color=COLOURS[BC], linestyle="--", linewidth=1)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
     axis.set(ylim=(-0.2, 1.15), xlabel="environment steps")
     axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -237,9 +231,9 @@ def _draw_levels(axis: Axes, frame: pd.DataFrame, counts: Sequence[int]) -> None
     """Scores at the end (filled) and at each member's best evaluation (hollow), by number of demonstrations."""
     for best in (False, True):
         for place, count in enumerate(counts):
-            every = tables(frame[frame.demonstrations == count], _study.best if best else _study.final)
+            every = tables(frame[frame.demonstrations == count], _scores.best if best else _scores.final)
             for number, (name, table) in enumerate(every.items()):
-                center, low, high = _study.level(table)
+                center, low, high = _scores.level(table)
                 at = place + 0.13 * (number - (len(every) - 1) / 2) + 0.05 * best
                 axis.errorbar(
                     at, center, yerr=[[center - low], [high - center]], color=COLOURS[name], fmt="o", markersize=4,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.csil import _study
+from experiments.csil import _scores, _study
 from experiments.csil import mujoco as experiment
 from experiments.harness import catalogue
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
@@ -42,7 +42,7 @@ def verdicts(frame) -> dict[str, str]:
 
 
 def test_scores_are_zero_for_random_and_one_for_the_expert():
-    rows = _study.scores(made_up({"BC": [0.25], "CSIL": [0.5, 0.75]}, spread=0))
+    rows = _scores.scores(made_up({"BC": [0.25], "CSIL": [0.5, 0.75]}, spread=0))
     assert set(rows[rows.method == "CSIL"].score.round(12)) == {0.5, 0.75}
     assert not set(rows.method) & {"expert", "random"}
 
@@ -102,8 +102,8 @@ def test_ant_is_decided_where_it_was_run():
 def test_improvement_is_the_chance_that_one_beats_the_other():
     first = pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, 0.0]})
     second = pd.DataFrame({"a": [0.0, 3.0], "b": [0.0, 0.0]})
-    assert _study.better(first, second) == 0.5
-    assert _study.better(first + 5, second) == 1
+    assert _scores.better(first, second) == 0.5
+    assert _scores.better(first + 5, second) == 1
 
 
 def save_own(path, episodes: int, rewards: bool = True) -> None:

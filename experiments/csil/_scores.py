@@ -1,0 +1,87 @@
+"""What the MuJoCo frames of CSIL say: scores at the last evaluation and at the best, levels and leads."""
+
+import numpy as np
+import pandas as pd
+
+from experiments.harness import stats
+
+
+def scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """The returns, with `score`: 0 is a uniform policy's, 1 the demonstrations'.
+
+    A diverged member has the lowest score of all, at most 0.
+    """
+    place = ["env", "demonstrations", "seed"]
+    returns = frame[frame.metric == "return"]
+    low, high = (returns[returns.method == one].set_index(place).value for one in ("random", "expert"))
+    learnt = returns[~returns.method.isin(["random", "expert"])].set_index(place)
+    score = (learnt.value - low.reindex(learnt.index)) / (high - low).reindex(learnt.index)
+    return learnt.assign(score=score.fillna(min(0.0, score.min()))).reset_index()
+
+
+def final(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Scores after the last update: a line per seed, a column per environment and number of demonstrations."""
+    mine = rows[rows.method == method]
+    if mine.empty:
+        raise LookupError(f"{method}: was not run")
+    return at(mine, mine.steps.max())
+
+
+def at(rows: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Scores of one method after so many environment steps, laid out as `final`."""
+    return _wide(rows[rows.steps == steps])
+
+
+def best(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The best evaluation of each member instead: chosen by looking, it flatters."""
+    mine = rows[rows.method == method].groupby(["env", "demonstrations", "seed"])[["score"]].max()
+    return _wide(mine.reset_index())
+
+
+def strongest(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """As `final`, at the number of updates that is best on average for each environment and number."""
+    mine = rows[rows.method == method]
+    means = mine.groupby(["env", "demonstrations", "update"]).score.mean()
+    at = means.groupby(["env", "demonstrations"]).idxmax()
+    chosen = mine.set_index(["env", "demonstrations", "update"]).loc[list(at)]
+    return _wide(chosen.reset_index())
+
+
+def _wide(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.pivot(index="seed", columns=["env", "demonstrations"], values="score")
+
+
+def scope(frame: pd.DataFrame) -> str:
+    """What was run, in words: environments, numbers of demonstrations, and how many members diverged."""
+    members = frame[frame.metric == "diverged"].groupby(["env", "method", "demonstrations", "seed"])
+    diverged = int(members.value.last().sum())
+    numbers = ", ".join(map(str, sorted(set(frame.demonstrations))))
+    return f"{', '.join(sorted(set(frame.env)))} with {numbers} demonstrations; diverged: {diverged}."
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """Interquartile mean over seeds and conditions, (r, n, ...) -> (r,)."""
+    return stats.interquartile_mean(values.reshape(len(values), -1))
+
+
+def level(table: pd.DataFrame) -> stats.Interval:
+    """Interquartile mean of scores; seeds are resampled, each with all its conditions."""
+    return stats.bootstrap_interval(table.to_numpy(), middle)
+
+
+def lead(first: pd.DataFrame, second: pd.DataFrame) -> stats.Interval:
+    """Difference of two methods' interquartile means, resampled over the seeds that they share.
+
+    Raises:
+        ValueError: they were measured on other seeds or conditions.
+    """
+    if not (first.index.equals(second.index) and first.columns.equals(second.columns)):
+        raise ValueError("two methods were measured on other seeds or conditions")
+    both = np.stack([first.to_numpy(), second.to_numpy()], -1)
+    return stats.bootstrap_interval(both, lambda drawn: middle(drawn[..., 0]) - middle(drawn[..., 1]))
+
+
+def better(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Probability of improvement: that a seed of one scores more than a seed of the other, mean over conditions."""
+    one, other = first.to_numpy()[:, None], second.to_numpy()[None]
+    return float(((one > other) + 0.5 * (one == other)).mean())

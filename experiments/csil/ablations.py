@@ -1,0 +1,251 @@
+"""CSIL, ablations (csil.temperature, csil.refinement, csil.jacobian, csil.pretraining and two that nobody printed).
+
+CSIL as published beside variants that lack one ingredient each, all from the same demonstrations, seeds and streams.
+Two controls must not learn: one whose reward is noise, and one whose demonstrated actions are shuffled. The last
+evaluation decides, by scores that are 0 for a uniform policy and 1 for the demonstrations.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from experiments.csil import _scores, _study
+from experiments.csil._study import Study, Task
+from experiments.harness import style
+from experiments.harness.claim import Claim, Verdict, above, jointly, weakest
+from experiments.harness.context import Context
+from experiments.harness.schema import bounded
+from imitation.control.csil import CoherentSoftImitation
+from imitation.control.replay import Transitions
+from imitation.policies import HetStat
+from imitation.population import normal_like
+
+SHARD_AXES = ("env", "seeds")
+inputs = _study.inputs
+BC, PUBLISHED, NOISE, SHUFFLED = "BC", "CSIL", "reward of noise", "shuffled actions"
+# Without one ingredient each: settings that differ from the published ones.
+WITHOUT: dict[str, dict[str, Any]] = {
+    "no divergence from the clone": {"prior": 0.0},
+    "no refinement": {"refinement_rate": 0.0},
+    "no Jacobian penalty": {"jacobian": 0.0},
+}
+
+
+@dataclass
+class Config(Study):
+    """ratios: of the policy's temperature beta to the reward's alpha, beside the published ones.
+
+    The clone's numbers of steps other than `start` are variants too.
+    """
+
+    ratios: list[float] = bounded(1e-3, 1000, unique=True)
+
+
+class NoiseReward(CoherentSoftImitation):
+    """CSIL with noise in place of the log-ratio: what is left is the divergence from the clone."""
+
+    def log_ratio(self, rows: Transitions) -> Float[Tensor, "P B"]:
+        """Standard normal, drawn anew for every row and update."""
+        return normal_like(rows.reward, self.random)
+
+
+def run(cfg: Config, context: Context) -> pd.DataFrame:
+    """Rows as in `_study`; the variants' names stand in `method`."""
+    parts = []
+    for name in cfg.env:
+        task = Task(cfg, name, context.device)
+        mixed = task.shuffled()
+        clones, rows = _study.cloned(task, BC, context)
+        makers = variants(cfg, task, clones)
+        makers[SHUFFLED] = partial(_learner, cfg, mixed, _study.cloned(mixed, BC, context)[0][cfg.start])
+        parts += [task.references(), rows]
+        for number, (variant, make) in enumerate(makers.items()):
+            one = mixed if variant == SHUFFLED else task
+            done = partial(_progress, context, cfg.env.index(name) * len(makers) + number, len(cfg.env) * len(makers))
+            parts.append(context.piece(f"{name} {variant}", partial(_trained, one, variant, make, context, done)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def variants(cfg: Config, task: Task, clones: dict[int, HetStat]) -> dict[str, Callable[[], CoherentSoftImitation]]:
+    """What builds each variant's learners on the task's own demonstrations, by name."""
+    clone, alpha = clones[cfg.start], 1 / task.sizes[1]
+    make = partial(_learner, cfg, task)
+    found = {PUBLISHED: partial(make, clone)}
+    found |= {name: partial(make, clone, **changed) for name, changed in WITHOUT.items()}
+    found |= {at_ratio(ratio): partial(make, clone, temperature=ratio * alpha) for ratio in cfg.ratios}
+    found |= {of_steps(steps): partial(make, clones[steps]) for steps in cfg.cloning if steps != cfg.start}
+    return found | {NOISE: partial(make, clone, kind=NoiseReward, refinement_rate=0.0)}
+
+
+def at_ratio(ratio: float) -> str:
+    """The variant's name."""
+    return f"beta = {ratio:g} alpha"
+
+
+def of_steps(steps: int) -> str:
+    """The variant's name."""
+    return f"clone of {steps} steps"
+
+
+def _learner(
+    cfg: Config, task: Task, clone: Any, kind: type[CoherentSoftImitation] = CoherentSoftImitation, **changed: Any
+) -> CoherentSoftImitation:
+    return kind(clone, task.generators(2), cfg.coherent(**changed))
+
+
+def _trained(
+    task: Task, variant: str, make: Callable[[], CoherentSoftImitation], context: Context, done: Callable[[float], None]
+) -> pd.DataFrame:
+    return _study.train(task, variant, make(), context, done)
+
+
+def _progress(context: Context, before: int, total: int, share: float) -> None:
+    context.progress(before + share, total)
+
+
+# ---- decisions ----
+
+
+def levels(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Last scores by variant."""
+    rows = _scores.scores(frame)
+    return {name: _scores.final(rows, name) for name in dict.fromkeys(rows.method) if name != BC}
+
+
+def against(frame: pd.DataFrame, variants: Sequence[str]) -> Verdict:
+    """The published form is above each of the variants: the check that speaks most against it.
+
+    Raises:
+        LookupError: a variant was not run.
+    """
+    tables = levels(frame)
+    own = _scores.level(tables[PUBLISHED])[0]
+    told = ", ".join(f"{name} {_scores.level(tables[name])[0]:.2f}" for name in variants)
+    about = f"IQM of scores: as published {own:.2f}, {told}. {_scores.scope(frame)}"
+    return weakest([above(_scores.lead(tables[PUBLISHED], tables[name]), 0.0, about) for name in variants])
+
+
+def decide_without(frame: pd.DataFrame, variant: str) -> Verdict:
+    """The published form is above the one without this ingredient."""
+    return against(frame, [variant])
+
+
+def decide_temperature(frame: pd.DataFrame) -> Verdict:
+    """The published temperature is above every one that is not below alpha."""
+    return against(frame, [name for name in levels(frame) if _ratio(name) >= 1])
+
+
+def _ratio(name: str) -> float:
+    parts = name.split()
+    return float(parts[2]) if parts[0] == "beta" else 0.0
+
+
+def decide_pretraining(frame: pd.DataFrame) -> Verdict:
+    """CSIL from the middle clone is above that from the shortest and that from the longest fit."""
+    steps = sorted(int(name.split()[2]) for name in levels(frame) if name.startswith("clone of"))
+    few, many = (against(frame, [of_steps(number)]) for number in (steps[0], steps[-1]))
+    return jointly([few, many], f"Too little: {few.note} Too much: {many.note}")
+
+
+def decide_reward(frame: pd.DataFrame) -> Verdict:
+    """The published form is above both controls."""
+    return against(frame, [NOISE, SHUFFLED])
+
+
+def _claim(
+    suffix: str, location: str, statement: str, against: str, decide: Callable[[pd.DataFrame], Verdict]
+) -> Claim:
+    return Claim(
+        id=f"csil.{suffix}", source="Watson et al. 2023", location=location, statement=statement,
+        measures=f"IQM of scores less that {against}", decide=decide, smallest_scale="laptop",
+    )  # fmt: skip
+
+
+CLAIMS = [
+    _claim("temperature", "Section 4", "The policy's temperature must be below the reward's, beta < alpha.",
+           "at beta not below alpha", decide_temperature),
+    _claim("refinement", "Ablations", "Refining the reward helps with few demonstrations.", "without",
+           partial(decide_without, variant="no refinement")),
+    _claim("jacobian", "Ablations", "Regularising the critic's Jacobian helps.", "without",
+           partial(decide_without, variant="no Jacobian penalty")),
+    _claim("pretraining", "Ablations", "Too little cloning hurts, and too much hurts exploration.",
+           "from the shortest fit", decide_pretraining),
+    _claim("prior", "Section 4", "The divergence from the clone is needed in the policy's improvement.", "without",
+           partial(decide_without, variant="no divergence from the clone")),
+    _claim("reward", "Section 3", "What CSIL learns, it learns from the coherent reward of the demonstrations.",
+           "of a control", decide_reward),
+]  # fmt: skip
+
+
+# ---- figure ----
+
+
+def figure(frame: pd.DataFrame) -> Figure:
+    """Last and best scores of all variants; curves of some; the reward in the replay, which refinement keeps down."""
+    drawing, axes = style.mosaic([["levels", "curves"], ["levels", "replayed"]], [1.9, 1.9])
+    rows = _scores.scores(frame)
+    names = [PUBLISHED, *(name for name in dict.fromkeys(rows.method) if name not in (PUBLISHED, BC))]
+    _draw_levels(axes["levels"], rows, names)
+    _draw_curves(axes["curves"], rows)
+    _draw_replayed(axes["replayed"], frame)
+    return drawing
+
+
+def _draw_levels(axis: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
+    """The clone's level dashed; the published form's interval shaded."""
+    for place, name in enumerate(names):
+        for pick, fill in ((_scores.final, True), (_scores.best, False)):
+            center, low, high = _scores.level(pick(rows, name))
+            colour = COLOURS.get(name, style.BLUE)
+            axis.errorbar(
+                center, place - 0.15 + 0.3 * (not fill), xerr=[[center - low], [high - center]], fmt="o", color=colour,
+                markersize=4, markerfacecolor=colour if fill else "white",
+            )  # fmt: skip
+    low, high = _scores.level(_scores.final(rows, PUBLISHED))[1:]
+    axis.axvspan(low, high, color=style.BLUE, alpha=0.12, linewidth=0)
+    axis.axvline(_scores.level(_scores.strongest(rows, BC))[0], color=style.BLACK, linestyle="--", linewidth=1)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(ylim=(len(names) - 0.5, -0.5), xlabel="score, IQM, 95 %")
+    axis.set_title("last (filled), best (hollow);\nstrongest clone dashed")
+
+
+COLOURS = {
+    PUBLISHED: style.BLUE,
+    "no divergence from the clone": style.VERMILION,
+    "no refinement": style.ORANGE,
+    NOISE: style.GREY,
+    SHUFFLED: style.BLACK,
+}
+
+
+def _draw_curves(axis: Axes, rows: pd.DataFrame) -> None:
+    for name, colour in COLOURS.items():
+        mine = rows[rows.method == name]
+        steps = sorted(set(mine.steps))
+        every = [_scores.level(_scores.at(mine, step)) for step in steps]
+        center, low, high = np.array(every).T
+        axis.plot(steps, center, color=colour, label=name)
+        axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.set(xlabel="environment steps", ylabel="score, IQM, 95 %")
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.legend(fontsize=6)
+
+
+def _draw_replayed(axis: Axes, frame: pd.DataFrame) -> None:
+    for name in (PUBLISHED, "no refinement", NOISE):
+        for metric, line in (("demonstrated", "-"), ("replayed", ":")):
+            mine = frame[(frame.method == name) & (frame.metric == metric)].groupby("steps").value.mean()
+            axis.plot(mine.index, mine, line, color=COLOURS[name])
+    axis.axhline(0, color=style.GREY, linewidth=0.7)
+    axis.set(xlabel="environment steps", ylabel="mean reward")
+    axis.set_title("demonstrated (solid), replayed (dotted)")
+    axis.xaxis.set_major_locator(MaxNLocator(4))

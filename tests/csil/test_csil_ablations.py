@@ -1,0 +1,105 @@
+"""The ablations: which settings a variant changes, controls without anything to learn, decisions on made-up frames."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments.csil import _study
+from experiments.csil import ablations as experiment
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from imitation.control.replay import Transitions
+
+SMOKE = catalogue.canonical("csil/ablations", "smoke")
+NAMES = [*experiment.WITHOUT, "beta = 0.5 alpha", "beta = 1 alpha", "beta = 3 alpha", "clone of 10 steps",
+         "clone of 900 steps", experiment.NOISE, experiment.SHUFFLED]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def task():
+    return _study.Task(SMOKE, "Hopper-v5", Context().device)
+
+
+def made_up(levels: dict[str, float], others: float = 0.2):
+    """All variants at `others`, those named at their own level, spread by .02 over six seeds."""
+    rows = []
+    for seed in range(6):
+        scores = {"expert": 1.0, "random": 0.0, "BC": 0.1, experiment.PUBLISHED: 0.6}
+        for number, (method, score) in enumerate((scores | dict.fromkeys(NAMES, others) | levels).items()):
+            noise = 0.02 * np.sin(9 * seed + number) * (method not in ("expert", "random"))
+            place = {"env": "Hopper-v5", "method": method, "demonstrations": 3, "seed": seed, "update": 5, "steps": 5}
+            rows += [{**place, "metric": "return", "value": 100 * (score + noise)}]
+            rows += [{**place, "metric": name, "value": 0.0} for name in ("diverged", "demonstrated", "replayed")]
+    return pd.DataFrame(rows)
+
+
+def verdicts(frame):
+    return {claim.id.removeprefix("csil."): claim.decide(frame).verdict for claim in experiment.CLAIMS}
+
+
+def test_what_is_needed_is_seen():
+    assert set(verdicts(made_up({})).values()) == {REPRODUCED}
+
+
+@pytest.mark.parametrize(
+    ("claim", "variant"),
+    [("refinement", "no refinement"), ("jacobian", "no Jacobian penalty"), ("prior", "no divergence from the clone"),
+     ("temperature", "beta = 1 alpha"), ("temperature", "beta = 3 alpha"), ("pretraining", "clone of 10 steps"),
+     ("pretraining", "clone of 900 steps"), ("reward", experiment.NOISE), ("reward", experiment.SHUFFLED)],
+)  # fmt: skip
+def test_what_is_not_needed_is_seen(claim, variant):
+    found = verdicts(made_up({variant: 0.9}))
+    assert found.pop(claim) == REFUTED
+    assert set(found.values()) == {REPRODUCED}
+    assert verdicts(made_up({variant: 0.6}))[claim] == INCONCLUSIVE
+
+
+def test_a_temperature_below_alpha_says_nothing_against_the_claim():
+    assert verdicts(made_up({"beta = 0.5 alpha": 0.9}))["temperature"] == REPRODUCED
+
+
+def test_variants_change_what_their_names_say(task):
+    clones, _ = _study.cloned(task, "BC", Context())
+    found = {name: make() for name, make in experiment.variants(SMOKE, task, clones).items()}
+    own = found[experiment.PUBLISHED]
+    assert float(found["beta = 1 alpha"].temperature[0]) == pytest.approx(float(own.alpha[0]))
+    assert float(own.temperature[0]) == pytest.approx(0.01)
+    assert not found["no refinement"].refines
+    assert not found["no Jacobian penalty"].jacobian.any()
+    assert not found["no divergence from the clone"].prior.any()
+    first, last = (found[experiment.of_steps(steps)].cloned.state_dict() for steps in (1, 4))
+    assert any(not torch.equal(first[key], last[key]) for key in first)
+
+
+def test_the_noise_knows_nothing_of_the_rows(task):
+    clones, _ = _study.cloned(task, "BC", Context())
+    one = experiment.variants(SMOKE, task, clones)[experiment.NOISE]()
+    rows = task.rows.rows
+    many = Transitions(*(value.repeat_interleave(200, 1) for value in rows))
+    noise = one.log_ratio(many)
+    assert abs(float(noise.mean())) < 0.1
+    assert float(noise.std()) == pytest.approx(1, abs=0.1)
+    assert not noise.requires_grad
+
+
+def test_shuffled_actions_are_the_same_ones_in_other_places(task):
+    mixed = task.shuffled()
+    for own, other, count in zip(task.rows.rows.action, mixed.rows.rows.action, task.rows.counts, strict=True):
+        assert torch.equal(own[:count].sort(0).values, other[:count].sort(0).values)
+        assert not torch.equal(own[:count], other[:count])
+        assert torch.equal(own[count:], other[count:])
+    assert torch.equal(task.rows.rows.observation, mixed.rows.rows.observation)
+    assert mixed.rows.following_action.isnan().all()
+
+
+def test_every_variant_is_measured(task):
+    frame = experiment.run(replace(SMOKE, seeds=[0, 1]), Context())
+    named = {"expert", "random", "BC", experiment.PUBLISHED, *experiment.WITHOUT, "beta = 1 alpha", "clone of 1 steps",
+             "clone of 4 steps", experiment.NOISE, experiment.SHUFFLED}  # fmt: skip
+    assert set(frame.method) == named
+    assert frame.value.notna().all()
+    assert len(experiment.figure(frame).axes) == 3
