@@ -6,9 +6,10 @@ fresh episodes, which are the same for every method of a seed; a member that div
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -117,39 +118,41 @@ def inputs(cfg: Study) -> list[Path]:
     return [path] if path.is_file() else []
 
 
+@dataclass(frozen=True)
 class Task:
-    """One environment with the demonstrations of P members: every number of them with every seed.
+    """One environment with the demonstrations of P members.
 
     Args:
         cfg: the configuration.
         name: of the environment.
-        device: of the rows.
-
-    Raises:
-        BadInputError: demonstrations that cannot be read, are too few, or say nothing of rewards.
+        members: number of demonstrations and seed of each.
+        rows: the demonstrations.
+        expert: mean return of a seed's demonstrations.
     """
 
-    def __init__(self, cfg: Study, name: str, device: torch.device) -> None:
-        self.cfg, self.name, self.device = cfg, name, device
-        self.members = [(count, seed) for count in cfg.demonstrations.counts for seed in cfg.seeds]
-        most = max(cfg.demonstrations.counts)
-        try:
-            each = {seed: _demonstrations(cfg.demonstrations.source, name, most, seed) for seed in cfg.seeds}
-            self.expert = {seed: float(one.returns.mean()) for seed, one in each.items()}
-            kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in self.members]
-        except ValueError as error:
-            raise BadInputError(f"demonstrations.source={cfg.demonstrations.source}: {error}") from None
-        self.rows = DemonstrationRows(kept, device)
+    cfg: Study
+    name: str
+    members: Sequence[tuple[int, int]]
+    rows: DemonstrationRows
+    expert: Mapping[int, float]
 
     def shuffled(self) -> "Task":
         """The same demonstrations with their actions dealt anew among each member's rows: nothing to learn from."""
-        mixed, action = copy(self), self.rows.rows.action.clone()
-        mixed.rows = copy(self.rows)
+        action = self.rows.rows.action.clone()
         for one, count, generator in zip(action, self.rows.counts, self.generators(3).members, strict=True):
             one[:count] = one[torch.randperm(count, generator=generator, device=one.device)]
-        mixed.rows.rows = self.rows.rows._replace(action=action)
-        mixed.rows.following_action = torch.full_like(self.rows.following_action, torch.nan)
-        return mixed
+        return replace(self, rows=self.rows.with_actions(action))
+
+    def beside(self, *others: "Task") -> "Task":
+        """The members of these tasks as one population; all are of the same environment and seeds."""
+        every = (self, *others)
+        members = [member for one in every for member in one.members]
+        return replace(self, members=members, rows=DemonstrationRows.joined([one.rows for one in every]))
+
+    @property
+    def device(self) -> torch.device:
+        """Of the rows."""
+        return self.rows.rows.reward.device
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -163,8 +166,12 @@ class Task:
 
     def returns(self, act: Callable[[Tensor], Tensor]) -> np.ndarray:
         """Mean returns (P,) over fresh episodes, the same ones at every call and for all members of a seed."""
-        environments = Environments(self.name, [EVALUATION + seed for _, seed in self.members], self.cfg.episodes)
-        return evaluate(act, environments).mean(1)
+        self._evaluation.rounds = 0
+        return evaluate(act, self._evaluation).mean(1)
+
+    @cached_property
+    def _evaluation(self) -> Environments:
+        return Environments(self.name, [EVALUATION + seed for _, seed in self.members], self.cfg.episodes)
 
     def frame(self, method: str, update: int, metrics: dict[str, np.ndarray], steps: int = 0) -> list[dict]:
         """Rows of metrics (P,) after so many updates and steps of the environment."""
@@ -185,6 +192,23 @@ class Task:
         return pd.DataFrame(rows)
 
 
+def task(cfg: Study, name: str, device: torch.device) -> Task:
+    """Every number of demonstrations with every seed.
+
+    Raises:
+        BadInputError: demonstrations that cannot be read, are too few, or say nothing of rewards.
+    """
+    members = [(count, seed) for count in cfg.demonstrations.counts for seed in cfg.seeds]
+    most = max(cfg.demonstrations.counts)
+    try:
+        each = {seed: _demonstrations(cfg.demonstrations.source, name, most, seed) for seed in cfg.seeds}
+        expert = {seed: float(one.returns.mean()) for seed, one in each.items()}
+        kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in members]
+    except ValueError as error:
+        raise BadInputError(f"demonstrations.source={cfg.demonstrations.source}: {error}") from None
+    return Task(cfg, name, members, DemonstrationRows(kept, device), expert)
+
+
 def _demonstrations(source: str, name: str, episodes: int, seed: int) -> Demonstrations:
     """A seed's own episodes: rolled out for it, or drawn from a file without replacement."""
     if source == EXPERT:
@@ -200,25 +224,25 @@ def _kept(demonstrations: Demonstrations, keep: int, seed: int) -> Steps:
     return some(subsample(demonstrations, keep, np.random.default_rng([seed, keep])), demonstrations)
 
 
-def cloned(task: Task, method: str, context: Context) -> tuple[dict[int, HetStat], pd.DataFrame]:
+def cloned(one: Task, method: str, context: Context) -> tuple[dict[int, HetStat], pd.DataFrame]:
     """HetStat fitted by the faithful loss: as it is at each of the configuration's steps, with its returns there."""
-    cfg, random, rows = task.cfg, task.generators(1), task.rows.rows
-    policy = HetStat(*task.sizes, random, tuple(cfg.hidden), features=cfg.features).to(task.device)
+    cfg, random, rows = one.cfg, one.generators(1), one.rows.rows
+    policy = HetStat(*one.sizes, random, tuple(cfg.hidden), features=cfg.features).to(one.device)
     stages, found = {}, []
 
     def look(step: float, _: float) -> None:
         if step in cfg.cloning:
             stages[int(step)] = policy.frozen()
-            found.extend(task.frame(method, int(step), {"return": task.returns(CoherentActor(policy).mode)}))
+            found.extend(one.frame(method, int(step), {"return": one.returns(CoherentActor(policy).mode)}))
         context.progress(step, max(cfg.cloning))
 
     fit = Cloning(batch=cfg.batch)
-    fit.fit(policy, rows.observation, rows.action, random, max(cfg.cloning), task.rows.counts, look)
+    fit.fit(policy, rows.observation, rows.action, random, max(cfg.cloning), one.rows.counts, look)
     return stages, pd.DataFrame(found)
 
 
 def train(
-    task: Task, method: str, learner: SoftActorCritic, context: Context, done: Callable[[float], None]
+    one: Task, method: str, learner: SoftActorCritic, context: Context, done: Callable[[float], None]
 ) -> pd.DataFrame:
     """Train to the end, from the last checkpoint if there is one, and measure at every evaluation.
 
@@ -226,37 +250,38 @@ def train(
         method: as the rows name it; with the environment the name of the checkpoint.
         done: told what share of the updates is done.
     """
-    cfg, key, rows = task.cfg, f"{task.name} {method}", []
-    environments = Environments(task.name, [seed for _, seed in task.members], cfg.copies)
+    cfg, key, rows = one.cfg, f"{one.name} {method}", []
+    environments = Environments(one.name, [seed for _, seed in one.members], cfg.copies)
     every = cfg.updates // cfg.evaluations
     plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, every)
-    training = ImitationTraining(learner, environments, replay(task, learner, plan), plan, task.rows)
+    noted = copy(one.rows)  # a learner's notes are its own
+    training = ImitationTraining(learner, environments, replay(one, learner, plan), plan, noted)
     if state := context.kept(key):
         training.load_state_dict(state["training"])
         rows = state["rows"]
     elif isinstance(learner, CoherentSoftImitation):
-        learner.pretrain(task.rows, cfg.batch)
+        learner.pretrain(noted, cfg.batch)
 
     def measure(updates: int) -> None:
         steps = (plan.warmup + updates) * cfg.copies
-        rows.extend(task.frame(method, updates, _measured(task, learner), steps))
+        rows.extend(one.frame(method, updates, _measured(one, learner), steps))
         done(updates / cfg.updates)
 
     training.run(measure, lambda state: context.keep(key, {"training": state, "rows": rows}))
     return pd.DataFrame(rows)
 
 
-def replay(task: Task, learner: SoftActorCritic, plan: Plan) -> Replay:
+def replay(one: Task, learner: SoftActorCritic, plan: Plan) -> Replay:
     """Room for all that will be seen, with the clone's notes where the learner takes them."""
-    sizes = len(task.members), *task.sizes, (plan.warmup + plan.updates) * task.cfg.copies
+    sizes = len(one.members), *one.sizes, (plan.warmup + plan.updates) * one.cfg.copies
     if isinstance(learner, CoherentSoftImitation):
-        return NotedReplay(*sizes, learner.note, 4 * task.sizes[1], task.device)
-    return Replay(*sizes, task.device)
+        return NotedReplay(*sizes, learner.note, 4 * one.sizes[1], one.device)
+    return Replay(*sizes, one.device)
 
 
-def _measured(task: Task, learner: SoftActorCritic) -> dict[str, np.ndarray]:
+def _measured(one: Task, learner: SoftActorCritic) -> dict[str, np.ndarray]:
     diverged = learner.diverged().cpu().numpy()
-    returns = np.where(diverged, np.nan, task.returns(learner.actor.mode))
+    returns = np.where(diverged, np.nan, one.returns(learner.actor.mode))
     told = DIAGNOSTICS if isinstance(learner, CoherentSoftImitation) else ()
     looks = {name: learner.diagnostics[name].cpu().numpy() for name in told}  # type: ignore[attr-defined]
     return {"return": returns, "diverged": diverged.astype(float)} | looks

@@ -6,13 +6,15 @@ evaluation decides, by scores that are 0 for a uniform policy and 1 for the demo
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -33,7 +35,7 @@ SHARD_AXES = ("env", "seeds")
 inputs = _study.inputs
 BC, PUBLISHED, NOISE, SHUFFLED = "BC", "CSIL", "reward of noise", "shuffled actions"
 # Without one ingredient each: settings that differ from the published ones.
-WITHOUT: dict[str, dict[str, Any]] = {
+WITHOUT: dict[str, dict[str, float]] = {
     "no divergence from the clone": {"prior": 0.0},
     "no refinement": {"refinement_rate": 0.0},
     "no Jacobian penalty": {"jacobian": 0.0},
@@ -50,66 +52,81 @@ class Config(Study):
     ratios: list[float] = bounded(1e-3, 1000, unique=True)
 
 
-class NoiseReward(CoherentSoftImitation):
-    """CSIL with noise in place of the log-ratio: what is left is the divergence from the clone."""
+class Variant(NamedTuple):
+    """What one has instead: settings of CSIL, another number of the clone's steps, or a control's corruption."""
+
+    settings: dict[str, float]
+    steps: int | None = None
+    noise: bool = False
+    shuffled: bool = False
+
+
+def variants(cfg: Config, action_dim: int) -> dict[str, Variant]:
+    """All of them by name, the published form first."""
+    found = {PUBLISHED: Variant({})} | {name: Variant(changed) for name, changed in WITHOUT.items()}
+    found |= {f"beta = {ratio:g} alpha": Variant({"temperature": ratio / action_dim}) for ratio in cfg.ratios}
+    found |= {f"clone of {steps} steps": Variant({}, steps) for steps in cfg.cloning if steps != cfg.start}
+    found[NOISE] = Variant({"refinement_rate": 0.0}, noise=True)
+    return found | {SHUFFLED: Variant({}, shuffled=True)}
+
+
+class PartlyNoise(CoherentSoftImitation):
+    """CSIL with noise in place of the log-ratio for some members: what is left is the divergence from the clone."""
+
+    noisy: Bool[Tensor, "P 1"]
 
     def log_ratio(self, rows: Transitions) -> Float[Tensor, "P B"]:
-        """Standard normal, drawn anew for every row and update."""
-        return normal_like(rows.reward, self.random)
+        """Standard normal for the noisy members, drawn anew for every row and update."""
+        own = super().log_ratio(rows)
+        return torch.where(self.noisy, normal_like(own, self.random), own)
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
-    """Rows as in `_study`; the variants' names stand in `method`."""
+    """Rows as in `_study`, the variants' names in `method`. All variants of an environment are one population."""
     parts = []
     for name in cfg.env:
-        task = Task(cfg, name, context.device)
+        task = _study.task(cfg, name, context.device)
         mixed = task.shuffled()
         clones, rows = _study.cloned(task, BC, context)
-        makers = variants(cfg, task, clones)
-        makers[SHUFFLED] = partial(_learner, cfg, mixed, _study.cloned(mixed, BC, context)[0][cfg.start])
+        mixed_clone = _study.cloned(mixed, BC, context)[0][cfg.start]
+        every = variants(cfg, task.sizes[1])
+        tasks = [mixed if one.shuffled else task for one in every.values()]
+        whole = tasks[0].beside(*tasks[1:])
+        policies = [mixed_clone if one.shuffled else clones[one.steps or cfg.start] for one in every.values()]
+        make = partial(learner, whole, list(every.values()), policies)
         parts += [task.references(), rows]
-        for number, (variant, make) in enumerate(makers.items()):
-            one = mixed if variant == SHUFFLED else task
-            done = partial(_progress, context, cfg.env.index(name) * len(makers) + number, len(cfg.env) * len(makers))
-            parts.append(context.piece(f"{name} {variant}", partial(_trained, one, variant, make, context, done)))
+        parts.append(context.piece(name, partial(_trained, whole, list(every), make, context)))
     return pd.concat(parts, ignore_index=True)
 
 
-def variants(cfg: Config, task: Task, clones: dict[int, HetStat]) -> dict[str, Callable[[], CoherentSoftImitation]]:
-    """What builds each variant's learners on the task's own demonstrations, by name."""
-    clone, alpha = clones[cfg.start], 1 / task.sizes[1]
-    make = partial(_learner, cfg, task)
-    found = {PUBLISHED: partial(make, clone)}
-    found |= {name: partial(make, clone, **changed) for name, changed in WITHOUT.items()}
-    found |= {at_ratio(ratio): partial(make, clone, temperature=ratio * alpha) for ratio in cfg.ratios}
-    found |= {of_steps(steps): partial(make, clones[steps]) for steps in cfg.cloning if steps != cfg.start}
-    return found | {NOISE: partial(make, clone, kind=NoiseReward, refinement_rate=0.0)}
+def learner(task: Task, every: Sequence[Variant], clones: Sequence[HetStat]) -> PartlyNoise:
+    """The variants' members side by side, in the task's order."""
+    each = len(task.members) // len(every)
+    published = task.cfg.coherent()
+    changed = {name for one in every for name in one.settings}
+    settings = {
+        name: [one.settings.get(name, getattr(published, name)) for one in every for _ in range(each)]
+        for name in changed
+    }
+    found = PartlyNoise(side_by_side(clones), task.generators(2), task.cfg.coherent(**settings))
+    found.noisy = torch.tensor([one.noise for one in every for _ in range(each)], device=task.device)[:, None]
+    return found
 
 
-def at_ratio(ratio: float) -> str:
-    """The variant's name."""
-    return f"beta = {ratio:g} alpha"
+def side_by_side(policies: Sequence[HetStat]) -> HetStat:
+    """The members of all policies, which are of the same sizes, as one population."""
+    states = [one.state_dict() for one in policies]
+    whole = deepcopy(policies[0])
+    for name, parameter in whole.named_parameters():
+        parameter.data = torch.cat([state[name] for state in states])
+    return whole
 
 
-def of_steps(steps: int) -> str:
-    """The variant's name."""
-    return f"clone of {steps} steps"
-
-
-def _learner(
-    cfg: Config, task: Task, clone: Any, kind: type[CoherentSoftImitation] = CoherentSoftImitation, **changed: Any
-) -> CoherentSoftImitation:
-    return kind(clone, task.generators(2), cfg.coherent(**changed))
-
-
-def _trained(
-    task: Task, variant: str, make: Callable[[], CoherentSoftImitation], context: Context, done: Callable[[float], None]
-) -> pd.DataFrame:
-    return _study.train(task, variant, make(), context, done)
-
-
-def _progress(context: Context, before: int, total: int, share: float) -> None:
-    context.progress(before + share, total)
+def _trained(task: Task, names: Sequence[str], make: Callable[[], PartlyNoise], context: Context) -> pd.DataFrame:
+    frame = _study.train(task, "ablations", make(), context, lambda share: context.progress(share, 1))
+    # Rows come in the members' order, evaluation by evaluation and metric by metric.
+    order = np.repeat(names, len(task.members) // len(names))
+    return frame.assign(method=np.tile(order, len(frame) // len(order)))
 
 
 # ---- decisions ----
@@ -152,7 +169,7 @@ def _ratio(name: str) -> float:
 def decide_pretraining(frame: pd.DataFrame) -> Verdict:
     """CSIL from the middle clone is above that from the shortest and that from the longest fit."""
     steps = sorted(int(name.split()[2]) for name in levels(frame) if name.startswith("clone of"))
-    few, many = (against(frame, [of_steps(number)]) for number in (steps[0], steps[-1]))
+    few, many = (against(frame, [f"clone of {number} steps"]) for number in (steps[0], steps[-1]))
     return jointly([few, many], f"Too little: {few.note} Too much: {many.note}")
 
 

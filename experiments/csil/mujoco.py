@@ -57,7 +57,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Rows as in `_study`; "expert" and "random" are what returns are normalised by, "BC" the clones by their steps."""
     parts = []
     for number, name in enumerate(cfg.env):
-        task = Task(cfg, name, context.device)
+        task = _study.task(cfg, name, context.device)
         parts.append(task.references())
         clones, rows = _study.cloned(task, BC, context)
         parts.append(rows)

@@ -5,6 +5,7 @@ reward, which the replay holds, is never shown to an imitation learner.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,6 +117,22 @@ class DemonstrationRows:
         parts = [_padded([getattr(one, name) for one in members], device) for name in Steps._fields]
         observation, action, following, terminated, self.following_action = parts
         self.rows = Transitions(observation, action, torch.ones_like(terminated), following, terminated)
+
+    @classmethod
+    def joined(cls, every: Sequence["DemonstrationRows"]) -> "DemonstrationRows":
+        """The members of all, one after the other; the longest of each must have the same number of rows."""
+        together = copy(every[0])
+        together.counts = [count for one in every for count in one.counts]
+        together.rows = Transitions(*map(torch.cat, zip(*(one.rows for one in every), strict=True)))
+        together.following_action = torch.cat([one.following_action for one in every])
+        return together
+
+    def with_actions(self, action: Float[Tensor, "P T Da"]) -> "DemonstrationRows":
+        """Other actions in the same places; which action followed is no longer known."""
+        changed = copy(self)
+        changed.rows = Transitions(*self.rows)._replace(action=action)
+        changed.following_action = torch.full_like(self.following_action, torch.nan)
+        return changed
 
     def annotate(self, note: Note) -> None:
         """Write a note on every row."""

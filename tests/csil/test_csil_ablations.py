@@ -21,7 +21,7 @@ NAMES = [*experiment.WITHOUT, "beta = 0.5 alpha", "beta = 1 alpha", "beta = 3 al
 
 @pytest.fixture(scope="module")
 def task():
-    return _study.Task(SMOKE, "Hopper-v5", Context().device)
+    return _study.task(SMOKE, "Hopper-v5", Context().device)
 
 
 def made_up(levels: dict[str, float], others: float = 0.2):
@@ -62,28 +62,56 @@ def test_a_temperature_below_alpha_says_nothing_against_the_claim():
     assert verdicts(made_up({"beta = 0.5 alpha": 0.9}))["temperature"] == REPRODUCED
 
 
-def test_variants_change_what_their_names_say(task):
+@pytest.fixture(scope="module")
+def learner(task):
+    """All variants on the same demonstrations, and the slice of members of each."""
     clones, _ = _study.cloned(task, "BC", Context())
-    found = {name: make() for name, make in experiment.variants(SMOKE, task, clones).items()}
-    own = found[experiment.PUBLISHED]
-    assert float(found["beta = 1 alpha"].temperature[0]) == pytest.approx(float(own.alpha[0]))
-    assert float(own.temperature[0]) == pytest.approx(0.01)
-    assert not found["no refinement"].refines
-    assert not found["no Jacobian penalty"].jacobian.any()
-    assert not found["no divergence from the clone"].prior.any()
-    first, last = (found[experiment.of_steps(steps)].cloned.state_dict() for steps in (1, 4))
-    assert any(not torch.equal(first[key], last[key]) for key in first)
+    every = experiment.variants(SMOKE, 3)
+    members = len(task.members)
+    whole = task.beside(*[task] * (len(every) - 1))
+    policies = [clones[one.steps or SMOKE.start] for one in every.values()]
+    place = {name: slice(number * members, (number + 1) * members) for number, name in enumerate(every)}
+    return experiment.learner(whole, list(every.values()), policies), place, clones, whole
 
 
-def test_the_noise_knows_nothing_of_the_rows(task):
-    clones, _ = _study.cloned(task, "BC", Context())
-    one = experiment.variants(SMOKE, task, clones)[experiment.NOISE]()
-    rows = task.rows.rows
-    many = Transitions(*(value.repeat_interleave(200, 1) for value in rows))
-    noise = one.log_ratio(many)
+def test_variants_change_what_their_names_say(learner):
+    one, place, clones, _ = learner
+    torch.testing.assert_close(one.temperature[place["beta = 1 alpha"]], one.alpha[place["beta = 1 alpha"]])
+    assert one.temperature[place[experiment.PUBLISHED], 0].tolist() == pytest.approx([0.01, 0.01])
+    changed = {
+        "no refinement": one.rate,
+        "no Jacobian penalty": one.jacobian,
+        "no divergence from the clone": one.prior,
+    }
+    for name, values in changed.items():
+        off = [other for other in place if not values[place[other]].any()]
+        assert name in off
+        assert set(off) <= {name, experiment.NOISE}
+    for steps in (1, 4):
+        for name, value in clones[steps].named_parameters():
+            assert torch.equal(one.cloned.get_parameter(name)[place[f"clone of {steps} steps"]], value)
+
+
+def test_a_member_among_all_variants_learns_as_it_would_alone(learner, task):
+    one, place, clones, whole = learner
+    alone = experiment.learner(task, [experiment.Variant({})], [clones[SMOKE.start]])
+    for each, demonstrations in ((one, whole), (alone, task)):
+        random = demonstrations.generators(9)
+        for _ in range(3):
+            each.update(demonstrations.rows.at(demonstrations.rows.places(8, random)))
+    for name, value in alone.actor.named_parameters():
+        torch.testing.assert_close(one.actor.get_parameter(name)[place[experiment.PUBLISHED]], value)
+
+
+def test_the_noise_knows_nothing_of_the_rows(learner):
+    one, place, _, whole = learner
+    many = Transitions(*(value.repeat_interleave(100, 1) for value in whole.rows.rows))
+    ratio = one.log_ratio(many).detach()
+    noise = ratio[place[experiment.NOISE]]
     assert abs(float(noise.mean())) < 0.1
     assert float(noise.std()) == pytest.approx(1, abs=0.1)
-    assert not noise.requires_grad
+    own = ratio[place[experiment.PUBLISHED]].unflatten(1, (-1, 100))
+    assert bool((own == own[..., :1]).all())
 
 
 def test_shuffled_actions_are_the_same_ones_in_other_places(task):

@@ -143,8 +143,8 @@ def test_demonstrations_of_ones_own(tmp_path):
 
 def test_seeds_draw_their_own_episodes_and_fewer_are_part_of_more(tmp_path):
     save_own(tmp_path / "my.npz", 4)
-    task = _study.Task(of_own(tmp_path / "my.npz", 2), "Hopper-v5", Context().device)
-    more = _study.Task(of_own(tmp_path / "my.npz", 3), "Hopper-v5", Context().device)
+    task = _study.task(of_own(tmp_path / "my.npz", 2), "Hopper-v5", Context().device)
+    more = _study.task(of_own(tmp_path / "my.npz", 3), "Hopper-v5", Context().device)
     for member, count in enumerate(task.rows.counts):
         assert (more.rows.rows.observation[member, :count] == task.rows.rows.observation[member, :count]).all()
     assert not (task.rows.rows.observation[0, 0] == task.rows.rows.observation[1, 0]).all()
