@@ -63,5 +63,6 @@ bench: $(READY) ## measure speed against peers, each in a virtual environment of
 	$(RUN) benchmarks/langevin.py
 	$(RUN) benchmarks/ibc_step.py
 	$(RUN) benchmarks/sac.py
+	$(RUN) benchmarks/csil.py
 	$(RUN) benchmarks/maxent_irl.py
 	$(RUN) benchmarks/moment_game.py

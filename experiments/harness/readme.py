@@ -8,7 +8,7 @@ from experiments.harness.result import Result
 from experiments.harness.scoreboard import plain
 
 _CLAIMS = "| claim | says | verdict | figure and command | time, memory |\n|---|---|---|---|---|"
-_BENCHMARKS = ("langevin", "ibc_step", "sac", "maxent_irl")
+_BENCHMARKS = ("langevin", "ibc_step", "sac", "csil", "maxent_irl")
 _SPEED = "| workload | form | contestant | milliseconds | times ours |\n|---|---|---|---|---|"
 
 

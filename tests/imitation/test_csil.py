@@ -8,8 +8,8 @@ from math import log, pi
 import numpy as np
 import pytest
 import torch
+from _peers.plain_csil import PlainCSIL, smooth_network
 from torch import nn
-from torch.distributions import Normal
 
 from imitation.control.csil import LARGEST_REWARD, CoherentSettings, CoherentSoftImitation, clone
 from imitation.control.imitation_rows import (
@@ -66,23 +66,6 @@ def close(one, other, rtol=1e-9, atol=1e-9):
 # ---- the critic ----
 
 
-def torchs_own(network, index=0):
-    """Member `index` of a SmoothPerceptron in torch's modules."""
-    layers = []
-    for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        one = nn.Linear(weight.shape[1], weight.shape[2])
-        one.weight.data, one.bias.data = weight[index].T.detach().clone(), bias[index, 0].detach().clone()
-        layers.append(one)
-        if number == 0:
-            norm = nn.LayerNorm(weight.shape[2])
-            norm.weight.data = network.gain[index, 0].detach().clone()
-            norm.bias.data = network.offset[index, 0].detach().clone()
-            layers += [norm, nn.Tanh()]
-        elif number < len(network.weights) - 1:
-            layers.append(nn.ELU())
-    return nn.Sequential(*layers)
-
-
 @pytest.mark.parametrize("hidden", [(16,), (16, 24), (16, 24, 8)])
 def test_a_smooth_network_and_its_slope_are_torchs_own_twice_differentiated(exact, hidden):
     network = SmoothPerceptron([5, *hidden, 1], Generators([0, 1]), copies=2)
@@ -95,7 +78,7 @@ def test_a_smooth_network_and_its_slope_are_torchs_own_twice_differentiated(exac
     close(network(value), output)
     close(network(value, frozen=True), output)
     penalty, squares = 0, 0
-    plain = [torchs_own(network, index) for index in range(4)]
+    plain = [smooth_network(network, index) for index in range(4)]
     for index, one in enumerate(plain):
         inputs = value[index].clone().requires_grad_()
         result = one(inputs)
@@ -222,89 +205,9 @@ def test_at_alpha_one_the_refinement_estimates_the_divergence_from_the_prior(exa
 # ---- a plain second writing ----
 
 
-class PlainPolicy(nn.Module):
-    """HetStat of one member with dense matrices, and densities by torch's distributions."""
-
-    def __init__(self, policy):
-        super().__init__()
-        kept = [*policy.perceptron.weights, *policy.perceptron.biases, policy.directions, policy.log_scales]
-        lower = policy.factor.dense()
-        diagonal = lower.diagonal(dim1=-2, dim2=-1)
-        kept += [policy.mean_weights, lower + torch.diag_embed(diagonal.log() - diagonal)]
-        self.values = nn.ParameterList([nn.Parameter(value[0].detach().clone()) for value in kept])
-
-    def forward(self, x):
-        count = (len(self.values) - 4) // 2
-        for weight, bias in zip(self.values[:count], self.values[count : 2 * count], strict=True):
-            x = nn.functional.elu(x @ weight + bias)
-        directions, scales, mean, lower = self.values[2 * count :]
-        v = (x * scales.exp()) @ directions
-        phi = torch.cat([pi / 8**0.5 * (v + p).sin().asin() for p in (pi / 4, -pi / 4)], -1) / v.shape[-1] ** 0.5
-        phi = phi / 2**0.5
-        lower = lower.tril(-1) + torch.diag_embed(lower.diagonal(dim1=-2, dim2=-1).exp())
-        square = torch.einsum("bi,dij->bdj", phi, lower).square().sum(-1)
-        return Normal(phi @ mean, 0.75**0.5 * (1e-5 + square).sqrt().tanh())
-
-    @staticmethod
-    def density(base, action):
-        raw = action.clamp(-0.999, 0.999).atanh()
-        inside = base.log_prob(raw) - (1 - raw.tanh().square()).log()
-        edge = torch.atanh(torch.tensor(0.999))
-        tail = torch.special.log_ndtr((action.sign() * base.mean - edge) / base.stddev) - log(0.001)
-        return torch.where(action.abs() >= 0.999, tail, inside).sum(-1)
-
-
-class Plain:
-    """CSIL's update of one member by modules and autograd, nothing kept from before."""
-
-    def __init__(self, ours):
-        self.prior, self.actor, self.rewarder = (
-            PlainPolicy(one) for one in (ours.cloned, ours.actor.policy, ours.rewarder)
-        )
-        self.critic, self.target = torchs_own(ours.critics.network), torchs_own(ours.targets.network)
-        self.alpha, self.beta = 1 / 2, 0.01
-        self.adams = [torch.optim.Adam(one.parameters(), 3e-4) for one in (self.critic, self.actor)]
-        self.sgd = torch.optim.SGD(self.rewarder.parameters(), 1e-3)
-
-    def draw(self, observation, random):
-        base = self.actor(observation)
-        action = (base.mean + base.stddev * torch.randn(base.mean.shape, generator=random)).tanh()
-        ratio = PlainPolicy.density(base, action) - PlainPolicy.density(self.prior(observation), action)
-        return action, ratio
-
-    def update(self, rows, random):
-        s, a, _, after, end = (value[0] for value in rows)
-        half = len(s) // 2
-        ratio = PlainPolicy.density(self.rewarder(s), a) + 2 * log(2)
-        with torch.no_grad():
-            drawn, divergence = self.draw(after, random)
-            value = self.target(torch.cat([after, drawn], -1))[:, 0] - self.beta * divergence
-            value = value.clamp(max=LARGEST_REWARD / 0.01)
-            goal = self.alpha * ratio + 0.99 * (1 - end) * value
-        shown = a[:half].clone().requires_grad_()
-        q = self.critic(torch.cat([s, a], -1))[:, 0]
-        of_shown = self.critic(torch.cat([s[:half], shown], -1)).sum()
-        slope = torch.autograd.grad(of_shown, shown, create_graph=True)[0]
-        bellman = (q - goal).square().mean() + slope.square().sum(-1).mean().sqrt()
-        x = self.alpha * ratio[half:]
-        of_reward = ((-x.clamp(min=-5)).exp() - 1 + x).mean() - self.alpha * ratio[:half].mean()
-        for one in (*self.adams, self.sgd):
-            one.zero_grad()
-        (bellman + of_reward).backward()
-        self.adams[0].step()
-        self.sgd.step()
-        drawn, divergence = self.draw(s, random)
-        self.adams[1].zero_grad()
-        (self.beta * divergence - self.critic(torch.cat([s, drawn], -1))[:, 0]).mean().backward()
-        self.adams[1].step()
-        with torch.no_grad():
-            for slow, fast in zip(self.target.parameters(), self.critic.parameters(), strict=True):
-                slow += 0.005 * (fast - slow)
-
-
 def test_updates_are_those_of_a_plain_writing(exact):
     ours = learner()
-    plain, random = Plain(ours), torch.Generator()
+    plain, random = PlainCSIL(ours), torch.Generator()
     random.set_state(ours.random.members[0].get_state())
     for step in range(4):
         rows = some_rows(seed=step)

@@ -1,0 +1,193 @@
+"""How fast our update of CSIL is beside a plain writing of the published mathematics, in one run.
+
+    python benchmarks/csil.py --repetitions 9
+
+One thread, one learner, HetStat of width 256 and 256 demonstrated with 256 replayed rows, as published, at the sizes of
+HalfCheetah. First both make the same updates from the same start with the same noise, and what they have become must
+agree to rounding. A repetition times every contestant once before the next begins, and ratios divide times of the same
+repetition. The last rows say what smaller sizes and populations buy, per member; what they cost in return is seen in
+`csil/mujoco`, whose laptop scale has the smallest.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from _peers.plain_csil import PlainCSIL
+from langevin import ROOT, Options, show, spread, worded, write
+from torch import Tensor
+
+from imitation.control.csil import CoherentSettings, CoherentSoftImitation
+from imitation.control.imitation_rows import Noted
+from imitation.control.replay import Transitions
+from imitation.policies import HetStat
+from imitation.population import Generators, normal_like
+
+OBSERVATION, ACTION = 17, 6
+PLAIN, OURS = "plain writing", "ours"
+BAR, SAME, CHECKED = 1.7, 2e-4, 3  # ratio wanted; largest difference of Q after so many updates from the same start
+SECONDS = 1.0  # a contestant runs at least
+
+
+class Size(NamedTuple):
+    """Members, HetStat's features, widths of the hidden layers, rows of each kind."""
+
+    members: int = 1
+    features: int = 256
+    hidden: int = 256
+    batch: int = 256
+
+
+SIZES = {
+    OURS: Size(),
+    "ours, 64 features": Size(features=64),
+    "ours, and layers of 64": Size(features=64, hidden=64),
+    "ours, and 64 + 64 rows": Size(features=64, hidden=64, batch=64),
+    "ours, and 15 members": Size(15, 64, 64, 64),
+}
+
+
+def learner(size: Size) -> CoherentSoftImitation:
+    """With noise on every parameter of the clone, so that no product is with zeros."""
+    random = Generators(range(size.members))
+    clone = HetStat(OBSERVATION, ACTION, random, (size.hidden,) * 2, features=size.features)
+    with torch.no_grad():
+        for value in clone.parameters():
+            value += 0.05 * normal_like(value, random)
+    return CoherentSoftImitation(clone, random, CoherentSettings(hidden=(size.hidden,) * 2))
+
+
+def rows(one: CoherentSoftImitation, size: Size, seed: int = 0) -> Noted:
+    """Random rows with their notes, as a `NotedReplay` gives them."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(size.members, 2 * size.batch, *shape, generator=random)
+
+    ends = torch.zeros(size.members, 2 * size.batch)
+    found = Transitions(normal(OBSERVATION), normal(ACTION).tanh(), normal(), normal(OBSERVATION), ends)
+    return Noted.of(found, one.note(found))
+
+
+def check() -> float:
+    """Largest difference of Q between ours and the plain writing after some updates.
+
+    Raises:
+        RuntimeError: they are not the same.
+    """
+    size = Size()
+    one = learner(size)
+    plain, random = PlainCSIL(one), torch.Generator()
+    random.set_state(one.random.members[0].get_state())
+    for step in range(CHECKED):
+        given = rows(one, size, step)
+        one.update(given)
+        plain.update(given, random)
+    probe = rows(one, size, CHECKED)
+    theirs = plain.critic(torch.cat([probe.observation, probe.action], -1)[0])[:, 0]
+    apart = float((one.critics(probe.observation, probe.action)[0, 0] - theirs).detach().abs().max())
+    if not apart <= SAME:
+        raise RuntimeError(f"after {CHECKED} updates Q differs by {apart:.1e} from the plain writing's")
+    return apart
+
+
+def contestants() -> dict[str, tuple[Callable[[], object], Size]]:
+    """What each runs once, and at which size."""
+    plain_learner, random = learner(Size()), torch.Generator()
+    plain, given = PlainCSIL(plain_learner), rows(plain_learner, Size())
+    found: dict[str, tuple[Callable[[], object], Size]] = {PLAIN: (partial(plain.update, given, random), Size())}
+    for name, size in SIZES.items():
+        one = learner(size)
+        found[name] = partial(one.update, rows(one, size)), size
+    return found
+
+
+def seconds_of(run: Callable[[], object], at_least: float) -> float:
+    """Mean time of a call."""
+    started, calls = time.perf_counter(), 0
+    while time.perf_counter() - started < at_least:
+        run()
+        calls += 1
+    return (time.perf_counter() - started) / calls
+
+
+def operations(size: Size) -> float:
+    """Multiplications and additions in the matrix products of one update, by member.
+
+    HetStat: forwards at following states, forwards and backwards as actor and as reward. The critic: target; forwards
+    and backwards, and on half the rows the slope forwards and backwards; forwards and to the actions for the actor.
+    """
+    features, hidden, batch = size.features, size.hidden, size.batch
+    blocks = range(0, features, 64)
+    triangles = ACTION * sum((features - start) * 64 for start in blocks) if features >= 64 else ACTION * features**2
+    policy = OBSERVATION * hidden + hidden**2 + hidden * 12 + 12 * features // 2 + ACTION * features + triangles
+    critic = (OBSERVATION + ACTION) * hidden + hidden**2 + hidden
+    return 2 * 2 * batch * (7 * policy + 7.5 * critic)
+
+
+def product() -> float:
+    """Seconds of a square matrix product of the hidden layer's width and all rows, (512, 256) by (256, 256)."""
+    one, other = torch.randn(512, 256), torch.randn(256, 256)
+    return seconds_of(lambda: torch.ops.mkldnn._linear_pointwise(one, other, None, "none", [], ""), SECONDS / 4)
+
+
+def measure(repetitions: int) -> pd.DataFrame:
+    """A line per contestant."""
+    apart, every = check(), contestants()
+    times: dict[str, list[float]] = {name: [] for name in every}
+    rates = []
+    for repetition in range(repetitions + 1):
+        products = product()
+        for name, (run, size) in every.items():
+            print(f"repetition {repetition} (0: warm-up): {name}", file=sys.stderr)
+            seconds = seconds_of(run, SECONDS) / size.members
+            times[name] += [seconds] if repetition else []
+        rates += [2 * 512 * 256 * 256 / products] if repetition else []
+    lines = []
+    for name, (_, size) in every.items():
+        ratios = [one / ours for one, ours in zip(times[name], times[OURS], strict=True)]
+        line: dict[str, str | float] = {"workload": "CSIL update", "form": _worded(size), "contestant": name}
+        line |= {"version": "this tree"} | spread("seconds", times[name]) | spread("ratio", ratios)
+        shares = sorted(operations(size) / one / rate for one, rate in zip(times[name], rates, strict=True))
+        said = f"{shares[len(shares) // 2]:.0%} of the matrix product's rate" if name != PLAIN else "dense, double"
+        same = f"; Q the plain writing's to {apart:.0e}" if name == OURS else ""
+        lines.append(line | {"repetitions": repetitions, "note": f"torch {torch.__version__}; {said}{same}"})
+    return pd.DataFrame(lines)
+
+
+def _worded(size: Size) -> str:
+    return f"{size.members} member{'s' * (size.members > 1)}"
+
+
+def options() -> argparse.Namespace:
+    """The command line, checked before anything is measured."""
+    parser = Options(description="Time our update of CSIL beside a plain writing.")
+    parser.add_argument("--repetitions", type=int, default=9, help="how often everyone is timed, at least 1")
+    default = ROOT / "results" / "benchmarks" / "csil.csv"
+    parser.add_argument("--output", type=Path, default=default, help="the CSV file")
+    chosen = parser.parse_args()
+    if chosen.repetitions < 1:
+        parser.error(f"--repetitions={chosen.repetitions}: must be at least 1")
+    return chosen
+
+
+def main() -> None:
+    """Measure, write and show."""
+    chosen = options()
+    torch.set_num_threads(1)
+    table = measure(chosen.repetitions)
+    write(table, chosen.output)
+    columns = ["ratio_to_ours", "ratio_low", "ratio_high"]
+    span = table.loc[table.contestant == PLAIN, columns].to_numpy()[0]
+    reached = "reached" if span[0] >= BAR else "missed"
+    print(show(table), f"plain writing over ours, aim {BAR}: {worded(span, 2)}, {reached}", sep="\n")
+
+
+if __name__ == "__main__":
+    main()
