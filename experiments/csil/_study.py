@@ -224,20 +224,20 @@ def _kept(demonstrations: Demonstrations, keep: int, seed: int) -> Steps:
     return some(subsample(demonstrations, keep, np.random.default_rng([seed, keep])), demonstrations)
 
 
-def cloned(one: Task, method: str, context: Context) -> tuple[dict[int, HetStat], pd.DataFrame]:
-    """HetStat fitted by the faithful loss: as it is at each of the configuration's steps, with its returns there."""
+def cloned(one: Task, method: str, context: Context, steps: Sequence[int]) -> tuple[dict[int, HetStat], pd.DataFrame]:
+    """HetStat fitted by the faithful loss: as it is after these numbers of steps, with its returns there."""
     cfg, random, rows = one.cfg, one.generators(1), one.rows.rows
     policy = HetStat(*one.sizes, random, tuple(cfg.hidden), features=cfg.features).to(one.device)
     stages, found = {}, []
 
     def look(step: float, _: float) -> None:
-        if step in cfg.cloning:
+        if step in steps:
             stages[int(step)] = policy.frozen()
             found.extend(one.frame(method, int(step), {"return": one.returns(CoherentActor(policy).mode)}))
-        context.progress(step, max(cfg.cloning))
+        context.progress(step, max(steps))
 
     fit = Cloning(batch=cfg.batch)
-    fit.fit(policy, rows.observation, rows.action, random, max(cfg.cloning), one.rows.counts, look)
+    fit.fit(policy, rows.observation, rows.action, random, max(steps), one.rows.counts, look)
     return stages, pd.DataFrame(found)
 
 

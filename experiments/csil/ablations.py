@@ -87,8 +87,8 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     for name in cfg.env:
         task = _study.task(cfg, name, context.device)
         mixed = task.shuffled()
-        clones, rows = _study.cloned(task, BC, context)
-        mixed_clone = _study.cloned(mixed, BC, context)[0][cfg.start]
+        clones, rows = _study.cloned(task, BC, context, cfg.cloning)
+        mixed_clone = _study.cloned(mixed, BC, context, [cfg.start])[0][cfg.start]
         every = variants(cfg, task.sizes[1])
         tasks = [mixed if one.shuffled else task for one in every.values()]
         whole = tasks[0].beside(*tasks[1:])

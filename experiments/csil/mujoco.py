@@ -17,20 +17,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from torch import nn
+from torch import Tensor, nn
 
-from experiments.csil import _scores, _study
+from experiments.csil import _film, _scores, _study
 from experiments.csil._study import Study, Task
 from experiments.harness import stats, style
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, Claim, Verdict, above, below, jointly, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
-from imitation.control.csil import CoherentSoftImitation
+from imitation.control import experts
+from imitation.control.csil import CoherentActor, CoherentSoftImitation
 from imitation.control.dac import AdversarialSettings, DiscriminatorActorCritic
 from imitation.control.iq_learn import InverseSoftQ, InverseSoftQSettings
 from imitation.control.ppil import ProximalPoint, ProximalPointSettings
 from imitation.control.sac import Settings, SoftActorCritic
 from imitation.control.sqil import SoftQImitation
+from imitation.demonstrations.sources import EXPERT
 
 SHARD_AXES = ("env", "methods", "seeds")
 inputs = _study.inputs
@@ -54,19 +56,22 @@ class Config(Study):
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
-    """Rows as in `_study`; "expert" and "random" are what returns are normalised by, "BC" the clones by their steps."""
+    """Rows as in `_study`; "expert" and "random" are what returns are normalised by, "BC" the clones by their steps.
+
+    Rows of the metric `pose` hold a film strip of an episode of the expert, the clone and CSIL, see `_film`.
+    """
     parts = []
     for number, name in enumerate(cfg.env):
         task = _study.task(cfg, name, context.device)
-        parts.append(task.references())
-        clones, rows = _study.cloned(task, BC, context)
-        parts.append(rows)
+        clones, rows = _study.cloned(task, BC, context, cfg.cloning)
+        clone = clones[cfg.start]
+        parts += [task.references(), rows, filmed(task, BC, CoherentActor(clone).mode)]
+        if cfg.demonstrations.source == EXPERT:
+            parts.append(filmed(task, "expert", experts.load(name).act))
         for place, method in enumerate(cfg.methods):
             before = number * len(cfg.methods) + place
             done = partial(_progress, context, before, len(cfg.env) * len(cfg.methods))
-            parts.append(
-                context.piece(f"{name} {method}", partial(_trained, task, method, clones[cfg.start], context, done))
-            )
+            parts.append(context.piece(f"{name} {method}", partial(_trained, task, method, clone, context, done)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -77,7 +82,22 @@ def _progress(context: Context, before: int, total: int, share: float) -> None:
 def _trained(
     task: Task, method: str, clone: nn.Module, context: Context, done: Callable[[float], None]
 ) -> pd.DataFrame:
-    return _study.train(task, method, learner(task, method, clone), context, done)
+    one = learner(task, method, clone)
+    curves = _study.train(task, method, one, context, done)
+    return pd.concat([curves, filmed(task, CSIL, one.actor.mode)]) if method == CSIL else curves
+
+
+def filmed(task: Task, method: str, act: Callable[[Tensor], Tensor]) -> pd.DataFrame:
+    """An episode of the first seed with the most demonstrations, begun as in its evaluations.
+
+    Args:
+        act: observations (P, 1, Do) -> actions (P, 1, Da), or with one member for a policy that is no population.
+    """
+    count, seed = max(task.cfg.demonstrations.counts), task.cfg.seeds[0]
+    place = task.members.index((count, seed)) if method != "expert" else 0
+    members = len(task.members) if method != "expert" else 1
+    rows = _film.poses(task.name, lambda one: act(one.expand(members, -1, -1))[[place]], _study.EVALUATION + seed)
+    return pd.DataFrame(rows).assign(env=task.name, method=method, demonstrations=count, seed=seed, metric="pose")
 
 
 def learner(task: Task, method: str, clone: nn.Module) -> SoftActorCritic:
@@ -186,6 +206,7 @@ CLAIMS = [
 COLOURS = {BC: style.BLACK, CSIL: style.BLUE, "SQIL": style.ORANGE, "IQ-Learn": style.GREEN, "DAC": style.VERMILION,
            "P2IL": style.PURPLE}  # fmt: skip
 LABELS = {BC: "strongest clone (BC)"}
+FILMED = {"expert": ("expert", style.GREY), BC: ("clone", style.BLACK), CSIL: (CSIL, style.BLUE)}
 LOWER = ("levels", "profiles", "collapse")  # the panels below the curves
 THRESHOLDS = np.linspace(0, 1.2, 61)  # of the score, along the performance profiles
 
@@ -196,19 +217,24 @@ def figure(frame: pd.DataFrame) -> Figure:
     counts = sorted(set(frame.demonstrations))
     curves = [[f"{name} {count}" for count in counts for _ in LOWER] for name in environments]
     lower = [name for name in LOWER for _ in counts]  # both rows have as many cells
-    drawing, axes = style.mosaic([*curves, lower], [1.9] * len(environments) + [2.3])
+    film = [f"film {name}" for name in environments]
+    cells = [[name] * len(lower) for name in film]
+    drawing, axes = style.mosaic([*curves, lower, *cells], [1.9] * len(environments) + [2.3] + [1.6] * len(film))
     for name in environments:
         for count in counts:
             axis = axes[f"{name} {count}"]
             _draw_curves(axis, rows[(rows.env == name) & (rows.demonstrations == count)])
             axis.set_title(f"{count} demonstration{'s' * (count > 1)}" if name == environments[0] else "")
         axes[f"{name} {counts[0]}"].set_ylabel(f"score, {name}\n0 random, 1 expert")
+        _film.draw(axes[f"film {name}"], frame[frame.env == name], FILMED)
     _draw_levels(axes["levels"], frame, counts)
     _draw_profiles(axes["profiles"], frame)
     _draw_collapse(axes["collapse"], frame)
     shown = [name for name in COLOURS if name in set(rows.method)]
     handles = [Line2D([], [], color=COLOURS[name], label=LABELS.get(name, name)) for name in shown]
-    axes[f"{environments[0]} {counts[0]}"].legend(handles=handles, loc="upper left", handlelength=1.2)
+    axes[f"{environments[0]} {counts[0]}"].legend(
+        handles=handles, loc="upper left", handlelength=1.2, bbox_to_anchor=(0, 0.93)
+    )
     return drawing
 
 
@@ -260,6 +286,6 @@ def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
         axis.plot(rows.mean().index, rows.mean(), color=colour, label=label)
         axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="environment steps", ylim=(-0.02, None), title="CSIL: mean (solid), largest (dotted)")
+    axis.set(xlabel="environment steps", ylim=(-0.02, None), title="CSIL: mean, and largest (dotted)")
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.legend()

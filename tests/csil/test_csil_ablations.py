@@ -65,7 +65,7 @@ def test_a_temperature_below_alpha_says_nothing_against_the_claim():
 @pytest.fixture(scope="module")
 def learner(task):
     """All variants on the same demonstrations, and the slice of members of each."""
-    clones, _ = _study.cloned(task, "BC", Context())
+    clones, _ = _study.cloned(task, "BC", Context(), SMOKE.cloning)
     every = experiment.variants(SMOKE, 3)
     members = len(task.members)
     whole = task.beside(*[task] * (len(every) - 1))

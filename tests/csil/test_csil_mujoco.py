@@ -205,4 +205,14 @@ def test_the_figure_has_a_curve_panel_for_each_environment_and_number():
     frame = pd.concat([made_up({"BC": [0.3], "CSIL": [0.1, 0.6]}, env=env) for env in ("HalfCheetah-v5", "Hopper-v5")])
     looks = frame[(frame.method == "CSIL") & (frame.metric == "return")]
     frame = pd.concat([frame, *(looks.assign(metric=name, value=0.1) for name in ("at_limits", "value_share"))])
-    assert len(experiment.figure(frame).axes) == 2 * 2 + 3
+    assert len(experiment.figure(frame).axes) == 2 * (2 + 1) + 3  # curves and film, and three below
+
+
+def test_a_film_holds_what_the_body_did(tmp_path):
+    frame = experiment.run(QUICK, Context())
+    poses = frame[frame.metric == "pose"]
+    assert set(poses.method) == {"expert", "BC", "CSIL"}
+    torso = poses[(poses.method == "expert") & (poses.time.isin([0, 240]))]
+    assert float(torso[torso.time == 240].x0.mean()) > float(torso[torso.time == 0].x0.mean()) + 20  # it runs
+    assert float(poses[["z0", "z1"]].min().min()) > -0.2
+    assert len(experiment.figure(frame).axes) == 1 + 1 + 3
