@@ -254,7 +254,7 @@ def _draw_curves(axis: Axes, rows: pd.DataFrame) -> None:
         axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axis.set(xlabel="environment steps", ylabel="score, IQM, 95 %")
     axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.legend(fontsize=6)
+    axis.legend(fontsize=6, loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2, columnspacing=1)
 
 
 def _draw_replayed(axis: Axes, frame: pd.DataFrame) -> None:

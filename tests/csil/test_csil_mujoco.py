@@ -197,7 +197,7 @@ def test_the_command_line_takes_a_lone_environment_and_checks_what_is_nested():
 
 def test_departures_name_what_is_nested():
     found = catalogue.departures("csil/mujoco", "laptop")
-    assert found["demonstrations.keep"] == {"paper": 1, "laptop": 20}
+    assert found["demonstrations.keep"] == {"paper": 1, "laptop": 5}
     assert "demonstrations.source" not in found
 
 
