@@ -77,8 +77,13 @@ class PartlyNoise(CoherentSoftImitation):
 
     def log_ratio(self, rows: Transitions) -> Float[Tensor, "P B"]:
         """Standard normal for the noisy members, drawn anew for every row and update."""
-        own = super().log_ratio(rows)
-        return torch.where(self.noisy, normal_like(own, self.random), own)
+        return self._corrupted(super().log_ratio(rows))
+
+    def _sarsa_target(self, rows: Transitions, reward: Tensor, actions: Tensor) -> Tensor:
+        return super()._sarsa_target(rows, self._corrupted(reward), actions)
+
+    def _corrupted(self, value: Tensor) -> Tensor:
+        return torch.where(self.noisy, normal_like(value, self.random), value)
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:

@@ -114,6 +114,16 @@ def test_the_noise_knows_nothing_of_the_rows(learner):
     assert bool((own == own[..., :1]).all())
 
 
+def test_nor_does_the_noisy_critic_after_its_pretraining(learner):
+    one, place, _, whole = learner
+    rows = whole.rows.rows
+    ended = Transitions(*rows)._replace(terminated=torch.ones_like(rows.terminated))
+    nothing = torch.zeros(*rows.reward.shape, 4 * 3)
+    target = one._sarsa_target(ended, torch.full_like(rows.reward, 7.0), nothing)
+    assert bool((target[place[experiment.NOISE]] < 6).all())
+    assert bool((target[place[experiment.PUBLISHED]] == 7).all())
+
+
 def test_shuffled_actions_are_the_same_ones_in_other_places(task):
     mixed = task.shuffled()
     for own, other, count in zip(task.rows.rows.action, mixed.rows.rows.action, task.rows.counts, strict=True):
