@@ -62,7 +62,7 @@ def value_iteration(mdp: TabularMDP, reward: Float[Tensor, "H *batch S A"], temp
     """
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"temperature={temperature}: must be finite and not negative")
-    _check_steps(mdp, "reward", reward)
+    check_steps(mdp, "reward", reward)
     free = reward.new_zeros(mdp.states, mdp.actions)  # entropy, not the divergence from a prior
     value = reward.new_zeros((*_batch(mdp, reward), mdp.states))
     values, steps = [value], []
@@ -175,8 +175,9 @@ def causal_entropy(mdp: TabularMDP, policy: Float[Tensor, "H *batch S A"]) -> Fl
     Raises:
         ValueError: a policy of a wrong shape, or one that is no law.
     """
-    visits = occupancies(mdp, policy).sum(-1)
-    return (visits * torch.special.entr(policy).sum(-1)).sum((0, -1))
+    visits, spread = occupancies(mdp, policy).sum(-1), torch.special.entr(policy).sum(-1)
+    # Step by step: the visits may have the process's leading axes after H, which the policy's own lack.
+    return torch.stack([here * nats for here, nats in zip(visits, spread, strict=True)]).sum((0, -1))
 
 
 def _batch(mdp: TabularMDP, *steps: Tensor) -> tuple[int, ...]:
@@ -184,12 +185,20 @@ def _batch(mdp: TabularMDP, *steps: Tensor) -> tuple[int, ...]:
     return tuple(torch.broadcast_shapes(mdp.transition.shape[:-3], *(one.shape[1:-2] for one in steps)))
 
 
-def _check_steps(mdp: TabularMDP, name: str, values: Tensor) -> None:
+def check_steps(mdp: TabularMDP, name: str, values: Float[Tensor, "..."]) -> None:
+    """Refuse what is not given per step, state and action of the process.
+
+    Raises:
+        ValueError: not (H, ..., S, A) with H >= 1, another dtype than the process's, numbers that are not finite, or
+            leading axes that do not broadcast with those of the process.
+    """
     shape, needed = tuple(values.shape), (mdp.states, mdp.actions)
     if len(shape) < 3 or shape[-2:] != needed:
         raise ValueError(f"{name} {shape}: must be (H, ..., S, A) with S, A = {needed}")
     if not shape[0]:
         raise ValueError(f"{name} {shape}: the horizon H must be at least 1")
+    if values.dtype != mdp.transition.dtype:
+        raise ValueError(f"{name}: must be {mdp.transition.dtype} as the process is, not {values.dtype}")
     if not bool(values.isfinite().all()):
         raise ValueError(f"{name}: must be finite")
     try:
@@ -199,12 +208,17 @@ def _check_steps(mdp: TabularMDP, name: str, values: Tensor) -> None:
 
 
 def _check_policy(mdp: TabularMDP, policy: Tensor) -> None:
-    _check_steps(mdp, "policy", policy)
+    check_steps(mdp, "policy", policy)
     check_probabilities("policy", policy.detach())
 
 
 def _check_both(mdp: TabularMDP, reward: Tensor, policy: Tensor) -> None:
-    _check_steps(mdp, "reward", reward)
+    check_steps(mdp, "reward", reward)
     _check_policy(mdp, policy)
     if len(reward) != len(policy):
         raise ValueError(f"reward has {len(reward)} steps, policy {len(policy)}: must be the same horizon")
+    try:
+        _batch(mdp, reward, policy)
+    except RuntimeError:
+        shapes = f"reward {tuple(reward.shape)}, policy {tuple(policy.shape)}"
+        raise ValueError(f"{shapes}: leading axes must broadcast") from None

@@ -268,3 +268,36 @@ def test_other_bad_input_is_refused() -> None:
         occupancies(mdp, policy[..., :2] / policy[..., :2].sum(-1, keepdim=True))
     with pytest.raises(ValueError, match="features: must be finite"):
         moments(occupancies(mdp, policy), torch.full((S, A, 1), torch.nan, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("count", [2, H])
+def test_one_policy_in_many_processes_has_each_ones_entropy(count: int) -> None:
+    """With as many processes as steps the axes would also fit the wrong way round."""
+    mdp, _, policy = case(14, count=count)
+    together = causal_entropy(mdp, policy[:, 0])
+    alone = torch.stack([causal_entropy(single(mdp, index), policy[:, 0]) for index in range(count)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+
+
+def test_one_process_for_many_policies_gives_each_ones_entropy() -> None:
+    mdp, _, policy = case(15)
+    one = single(mdp, 0)
+    alone = torch.stack([causal_entropy(one, policy[:, index]) for index in range(2)])
+    torch.testing.assert_close(causal_entropy(one, policy), alone, rtol=0, atol=1e-12)
+
+
+@given(axes=st.tuples(st.integers(2, 4), st.integers(2, 4)).filter(lambda axes: axes[0] != axes[1]))
+@settings(deadline=None, max_examples=20)
+def test_rewards_and_policies_whose_axes_do_not_broadcast_are_refused(axes: tuple[int, int]) -> None:
+    mdp, reward, policy = case(16, count=1)
+    one = single(mdp, 0)
+    gain, law = (part.expand(H, axis, S, A) for part, axis in zip((reward, policy), axes, strict=True))
+    for attempt in (returns, policy_value):
+        with pytest.raises(ValueError, match=r"^reward \([^\n]*leading axes must broadcast$"):
+            attempt(one, gain, law)
+
+
+def test_another_dtype_is_refused() -> None:
+    mdp, reward, _ = case(17)
+    with pytest.raises(ValueError, match=r"^reward: must be torch.float64 as the process is, not torch.float32$"):
+        value_iteration(mdp, reward.float())
