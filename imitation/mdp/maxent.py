@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from imitation.mdp.horizon import moments, occupancies, repeated, value_iteration
+from imitation.mdp.horizon import check_steps, moments, occupancies, repeated, value_iteration
 from imitation.mdp.soft import next_value
 from imitation.mdp.tabular import TabularMDP
 
@@ -36,7 +36,8 @@ class MomentGame:
         horizon: H >= 1, the number of actions that count.
 
     Raises:
-        ValueError: a horizon below 1, features or moments of a wrong shape, or a number that is not finite.
+        ValueError: a horizon that is no whole number or below 1, features or moments of a wrong shape or dtype, leading
+            axes that do not broadcast, or a number that is not finite.
     """
 
     mdp: TabularMDP
@@ -46,12 +47,19 @@ class MomentGame:
 
     def __post_init__(self) -> None:
         shape, wanted = tuple(self.features.shape), (self.mdp.states, self.mdp.actions)
-        if self.horizon < 1:
-            raise ValueError(f"horizon={self.horizon}: must be at least 1")
-        if len(shape) < 3 or shape[-3:-1] != wanted:
-            raise ValueError(f"features {shape}: must be (..., S, A, K) with S, A = {wanted}")
+        if not isinstance(self.horizon, int) or self.horizon < 1:
+            raise ValueError(f"horizon={self.horizon}: must be a whole number, at least 1")
+        if len(shape) < 3 or shape[-3:-1] != wanted or not shape[-1]:
+            raise ValueError(f"features {shape}: must be (..., S, A, K) with S, A = {wanted} and K at least 1")
         if self.expert.ndim < 1 or self.expert.shape[-1] != shape[-1]:
             raise ValueError(f"expert {tuple(self.expert.shape)}: must be (..., K) with K = {shape[-1]}")
+        axes = [tuple(part) for part in (self.mdp.transition.shape[:-3], shape[:-3], self.expert.shape[:-1])]
+        try:
+            torch.broadcast_shapes(*axes)
+        except RuntimeError:
+            raise ValueError(f"leading axes of process, features and expert, {axes}: must broadcast") from None
+        if {self.features.dtype, self.expert.dtype} != {self.mdp.transition.dtype}:
+            raise ValueError(f"features and expert moments must be {self.mdp.transition.dtype}, as the process is")
         if not bool(self.features.isfinite().all() and self.expert.isfinite().all()):
             raise ValueError("features and expert moments must be finite")
 
@@ -88,8 +96,12 @@ def soft_best_response(mdp: TabularMDP, reward: Float[Tensor, "*batch S A"], hor
 def soft_best_response_to_cost(mdp: TabularMDP, cost: Float[Tensor, "*batch S A"], horizon: int) -> SoftPlan:
     """The policy that minimises E sum_h cost - H(pi), and that minimum: (18.13)-(18.14) corrected, pi ~ exp(-m).
 
-    Written out in its own signs, not as the negative of `soft_best_response`; errors as there.
+    Written out in its own signs, not as the negative of `soft_best_response`.
+
+    Raises:
+        ValueError: a horizon below 1, or a cost that is not finite or of a wrong shape.
     """
+    check_steps(mdp, "cost", repeated(cost, horizon))
     value, steps = cost.new_zeros(cost.shape[:-1]), []
     for m_now in repeated(cost, horizon):
         m = m_now + next_value(mdp, value)  # (18.12)

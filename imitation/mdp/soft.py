@@ -82,9 +82,11 @@ def soft_value_iteration(
         Q, and the V and log pi that belong to it.
 
     Raises:
-        ValueError: a temperature below 0, a discount outside [0, 1), no iteration, or a prior that is no law.
+        ValueError: a temperature below 0, a discount outside [0, 1), no iteration, a prior that is no law, or a reward
+            of a wrong shape or not finite.
     """
     _check(log_prior, temperature, discount, iterations)
+    _check_reward(mdp, reward)
     value = reward.new_zeros(reward.shape[:-1]) if start is None else start
     action_value = reward
     for _ in range(iterations):
@@ -102,8 +104,21 @@ def soft_policy_value(
     temperature: float,
     discount: float,
 ) -> Float[Tensor, "*all S"]:
-    """The regularised value of a policy by a linear solve: (I - gamma P_pi) V = E_pi[r - T log(pi / p)], (..., S)."""
+    """The regularised value of a policy by a linear solve: (I - gamma P_pi) V = E_pi[r - T log(pi / p)], (..., S).
+
+    Raises:
+        ValueError: a temperature below 0, a discount outside [0, 1), a prior or policy that is no law, or a reward of a
+            wrong shape or not finite.
+    """
     _check(log_prior, temperature, discount, 1)
+    _check_reward(mdp, reward)
+    _check_law("policy", log_policy)
+    return _policy_value(mdp, reward, log_policy, log_prior, temperature, discount)
+
+
+def _policy_value(
+    mdp: TabularMDP, reward: Tensor, log_policy: Tensor, log_prior: Tensor, temperature: float, discount: float
+) -> Tensor:
     policy = log_policy.exp()
     bonus = torch.where(policy > 0, log_policy - log_prior, 0.0)  # 0 log 0 = 0
     gain = (policy * (reward - temperature * bonus)).sum(-1)
@@ -125,10 +140,11 @@ def soft_policy_iteration(
     Arguments, result and errors as in `soft_value_iteration`; converges quadratically near the fixed point.
     """
     _check(log_prior, temperature, discount, iterations)
+    _check_reward(mdp, reward)
     log_policy = log_prior.expand(reward.shape)
     action_value, value = reward, reward.new_zeros(reward.shape[:-1])
     for _ in range(iterations):
-        value = soft_policy_value(mdp, reward, log_policy, log_prior, temperature, discount)
+        value = _policy_value(mdp, reward, log_policy, log_prior, temperature, discount)
         action_value = reward + discount * next_value(mdp, value)
         value, log_policy = soft_maximum(action_value, log_prior, temperature)
     return Solution(log_policy, action_value, value)
@@ -161,5 +177,17 @@ def _check(log_prior: Tensor, temperature: float, discount: float, iterations: i
         raise ValueError(f"discount={discount}: must be at least 0 and below 1")
     if iterations < 1:
         raise ValueError(f"iterations={iterations}: must be at least 1")
-    if not bool((log_prior.logsumexp(-1).abs() < 1e-9).all()):
-        raise ValueError("prior: the probabilities of the actions must sum to 1 in every state")
+    _check_law("prior", log_prior)
+
+
+def _check_law(name: str, log_law: Tensor) -> None:
+    if not bool((log_law.logsumexp(-1).abs() < 1e-9).all()):
+        raise ValueError(f"{name}: the probabilities of the actions must sum to 1 in every state")
+
+
+def _check_reward(mdp: TabularMDP, reward: Tensor) -> None:
+    needed = (mdp.states, mdp.actions)
+    if reward.ndim < 2 or tuple(reward.shape[-2:]) != needed:
+        raise ValueError(f"reward {tuple(reward.shape)}: must be (..., S, A) with S, A = {needed}")
+    if not bool(reward.isfinite().all()):
+        raise ValueError("reward: must be finite")

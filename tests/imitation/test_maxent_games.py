@@ -174,10 +174,58 @@ def test_numbers_that_are_not_finite_are_refused(bad: float, place: int) -> None
     reward[place] = bad
     with pytest.raises(ValueError, match="finite"):
         soft_best_response(game.mdp, reward.reshape(5, 3), 4)
+    with pytest.raises(ValueError, match=r"^cost: must be finite$"):
+        soft_best_response_to_cost(game.mdp, reward.reshape(5, 3), 4)
     features = game.features.clone()
     features.view(-1)[place] = bad
     with pytest.raises(ValueError, match="finite"):
         MomentGame(game.mdp, features, game.expert, 5)
+
+
+@given(shape=st.lists(st.integers(1, 6), min_size=2, max_size=4).filter(lambda shape: shape[-2:] != [5, 3]))
+@settings(deadline=None, max_examples=30)
+def test_rewards_and_costs_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
+    game, _ = random_game(0)
+    for name, respond in (("reward", soft_best_response), ("cost", soft_best_response_to_cost)):
+        with pytest.raises(ValueError, match=rf"^{name} \([^\n]*must be \(H, \.\.\., S, A\)[^\n]*$"):
+            respond(game.mdp, torch.zeros(shape, dtype=torch.float64), 4)
+
+
+@given(axes=st.permutations([2, 3, 4]), which=st.integers(0, 2))
+@settings(deadline=None, max_examples=20)
+def test_leading_axes_that_do_not_broadcast_are_refused(axes: list[int], which: int) -> None:
+    game, _ = random_game(0)
+    axes[which] = 1  # the other two are at odds
+    mdp = TabularMDP(game.mdp.transition.expand(axes[0], -1, -1, -1), game.mdp.initial.expand(axes[0], -1))
+    with pytest.raises(ValueError, match=r"^leading axes of process, features and expert, [^\n]*must broadcast$"):
+        MomentGame(mdp, game.features.expand(axes[1], -1, -1, -1), game.expert.expand(axes[2], -1), 5)
+
+
+def test_games_without_features_or_of_two_dtypes_are_refused() -> None:
+    game, _ = random_game(0)
+    with pytest.raises(ValueError, match=r"^features \(5, 3, 0\): [^\n]*K at least 1$"):
+        MomentGame(game.mdp, game.features[..., :0], game.expert[:0], 5)
+    with pytest.raises(ValueError, match=r"^features and expert moments must be torch.float64[^\n]*$"):
+        MomentGame(game.mdp, game.features.float(), game.expert, 5)
+
+
+def test_steps_and_penalties_may_be_numbers() -> None:
+    game, _ = random_game(7)
+    number, tensor = 0.1, torch.tensor([0.1], dtype=torch.float64)
+    assert torch.equal(dual_maxent(game, number, 5).moments, dual_maxent(game, tensor, 5).moments)
+    assert torch.equal(newton_maxent(game, number), newton_maxent(game, tensor))
+    one, other = (primal_game(game, 0.1, step, 1.0, 5).moments for step in (number, tensor))
+    assert torch.equal(one, other)
+
+
+@given(excess=st.floats(0.1, 100), feature=st.integers(0, 2), sign=st.sampled_from([-1, 1]))
+@settings(deadline=None, max_examples=4)
+def test_moments_that_no_policy_has_are_no_solution_of_the_convex_programme(excess, feature, sign) -> None:
+    game, _ = random_game(0)
+    beyond = game.expert.clone()
+    beyond[feature] = (game.horizon if sign > 0 else 0) + sign * excess  # features lie in [0, 1]
+    with pytest.raises(ValueError, match=r"^the dual's gradient ends at [^\n]*are the moments any policy's\?$"):
+        convex_maxent(MomentGame(game.mdp, game.features, beyond, game.horizon))
 
 
 def test_steps_penalties_and_counts_out_of_range_are_refused() -> None:

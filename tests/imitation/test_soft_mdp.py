@@ -1,8 +1,12 @@
 """Soft dynamic programming: fixed points, limits of the temperature, and an independent optimisation."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
@@ -122,6 +126,40 @@ def test_iterated_occupancy_tends_to_the_solve_and_members_stop_alone() -> None:
     together = iterated_occupancy(shared, policies, DISCOUNT, 1e-3)
     for member in range(3):
         torch.testing.assert_close(together[member], iterated_occupancy(shared, policies[member], DISCOUNT, 1e-3))
+
+
+@given(place=st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 2)),
+       bad=st.sampled_from([math.nan, math.inf, -math.inf]))  # fmt: skip
+@settings(deadline=None, max_examples=30)
+def test_rewards_that_are_not_finite_are_refused(place: tuple, bad: float) -> None:
+    mdp, reward, prior = case(9)
+    reward[place] = bad
+    for attempt in (lambda: soft_value_iteration(mdp, reward, prior, 1.0, DISCOUNT),
+                    lambda: soft_policy_iteration(mdp, reward, prior, 1.0, DISCOUNT),
+                    lambda: soft_policy_value(mdp, reward, prior, prior, 1.0, DISCOUNT)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^reward: must be finite$"):
+            attempt()
+
+
+@given(shape=st.lists(st.integers(1, 6), min_size=2, max_size=4).filter(lambda shape: shape[-2:] != [5, 3]))
+@settings(deadline=None, max_examples=30)
+def test_rewards_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
+    mdp, _, _ = case(10)
+    reward = torch.zeros(shape, dtype=torch.float64)
+    prior = reward.log_softmax(-1)  # of the same wrong shape
+    for attempt in (lambda: soft_value_iteration(mdp, reward, prior, 1.0, DISCOUNT),
+                    lambda: soft_policy_iteration(mdp, reward, prior, 1.0, DISCOUNT),
+                    lambda: soft_policy_value(mdp, reward, prior, prior, 1.0, DISCOUNT)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^reward \([^\n]*must be \(\.\.\., S, A\) with S, A = \(5, 3\)$"):
+            attempt()
+
+
+@given(shift=st.floats(1e-6, 10) | st.just(math.nan))
+@settings(deadline=None, max_examples=20)
+def test_a_policy_that_is_no_law_has_no_value(shift: float) -> None:
+    mdp, reward, prior = case(11)
+    with pytest.raises(ValueError, match=r"^policy: the probabilities of the actions must sum to 1 in every state$"):
+        soft_policy_value(mdp, reward, prior + shift, prior, 1.0, DISCOUNT)
 
 
 def test_bad_input_is_refused() -> None:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from imitation.mdp.maxent import REWARD, MomentGame
 
+ACCEPTED = 1e-6  # of the last gradient: rounding in the dual's values may end the search before `tolerance` is reached
+
 
 def convex_maxent(
     game: MomentGame, penalty: float = 0.0, tolerance: float = 1e-10, iterations: int = 500
@@ -18,7 +20,8 @@ def convex_maxent(
         tolerance: of the largest component of the gradient, the moment gap.
 
     Raises:
-        ValueError: the game has leading axes, the penalty is negative, or a tolerance or number that is not positive.
+        ValueError: the game has leading axes, the penalty is negative, a tolerance or number that is not positive, or a
+            last gradient beyond 1e-6, as where no policy has the moments and nothing is paid for multipliers.
     """
     if game.mdp.transition.ndim != 3 or game.expert.ndim != 1:
         raise ValueError(f"expert {tuple(game.expert.shape)}: the convex solver takes one process at a time")
@@ -26,6 +29,7 @@ def convex_maxent(
         raise ValueError(f"{penalty=}, {tolerance=}, {iterations=}: must be at least 0, positive, at least 1")
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+        """The dual and its gradient at lambda (K,)."""
         multipliers = torch.from_numpy(point)
         plan = REWARD.respond(game.mdp, game.reward(multipliers), game.horizon)
         gap = game.moments(plan.log_policy) - game.expert
@@ -34,4 +38,11 @@ def convex_maxent(
 
     limits = {"gtol": tolerance, "ftol": 0.0, "maxiter": iterations, "maxcor": 20}
     start = np.zeros(len(game.expert))
-    return torch.from_numpy(minimize(objective, start, jac=True, method="L-BFGS-B", options=limits).x)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=limits).x
+    # Not scipy's `success`: it also says no where rounding stops a search that has long arrived.
+    left = float(np.abs(objective(found)[1]).max())
+    if not left <= ACCEPTED:
+        raise ValueError(
+            f"the dual's gradient ends at {left:.1g}, not within {ACCEPTED:g}: are the moments any policy's?"
+        )
+    return torch.from_numpy(found)

@@ -22,7 +22,7 @@ class DualPath(NamedTuple):
 
 def dual_maxent(
     game: MomentGame,
-    step_size: Float[Tensor, "*#batch 1"],
+    step_size: Float[Tensor, "*#batch 1"] | float,
     iterations: int,
     penalty: Float[Tensor, "*#batch 1"] | float = 0.0,
     convention: Convention = REWARD,
@@ -38,8 +38,8 @@ def dual_maxent(
     Raises:
         ValueError: a step that is not positive, a negative penalty, or no iteration.
     """
-    penalties = torch.as_tensor(penalty, dtype=game.expert.dtype)
-    if iterations < 1 or not bool((step_size > 0).all()) or not bool((penalties >= 0).all()):
+    steps, penalties = (torch.as_tensor(one, dtype=game.expert.dtype) for one in (step_size, penalty))
+    if iterations < 1 or not bool((steps > 0).all()) or not bool((penalties >= 0).all()):
         raise ValueError(f"{iterations=}: must be at least 1; steps must be positive and penalties not negative")
     path, answers = [torch.zeros_like(game.expert)], []
     for _ in range(iterations):
@@ -47,7 +47,7 @@ def dual_maxent(
         answers.append(game.moments(plan.log_policy))
         # As a cost lambda ascends, and the penalty is subtracted from what it maximises.
         gradient = convention.direction * (answers[-1] - game.expert) - penalties * path[-1]
-        path.append(path[-1] + step_size * gradient)
+        path.append(path[-1] + steps * gradient)
     return DualPath(torch.stack(path[:-1]), torch.stack(answers))
 
 

@@ -11,7 +11,7 @@ HALVINGS = 40
 
 
 def newton_maxent(
-    game: MomentGame, penalty: Float[Tensor, "*#batch 1"], iterations: int = 60, tolerance: float = 1e-9
+    game: MomentGame, penalty: Float[Tensor, "*#batch 1"] | float, iterations: int = 60, tolerance: float = 1e-9
 ) -> Float[Tensor, "*batch K"]:
     """argmin of E V_1(lambda) - lambda . mu_E + penalty |lambda|^2 / 2 in every instance, (..., K).
 
@@ -21,6 +21,7 @@ def newton_maxent(
     Raises:
         ValueError: a penalty or tolerance that is not positive, or no iteration.
     """
+    penalty = torch.as_tensor(penalty, dtype=game.expert.dtype)
     if iterations < 1 or tolerance <= 0 or not bool((penalty > 0).all()):
         raise ValueError(f"{iterations=}, {tolerance=}: both, and the penalty, must be positive")
     multipliers = torch.zeros_like(game.expert)

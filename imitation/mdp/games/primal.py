@@ -31,7 +31,7 @@ class PrimalPath(NamedTuple):
 def primal_game(
     game: MomentGame,
     policy_step: Float[Tensor, "*#batch 1 1"] | float,
-    reward_step: Float[Tensor, "*#batch 1"],
+    reward_step: Float[Tensor, "*#batch 1"] | float,
     radius: float,
     iterations: int,
     temperature: float = 0.0,
@@ -48,8 +48,8 @@ def primal_game(
     Raises:
         ValueError: a step or radius that is not positive, a temperature out of range, or no iteration.
     """
-    policy_steps = torch.as_tensor(policy_step, dtype=game.expert.dtype)
-    _check(policy_steps, reward_step, radius, iterations, temperature)
+    policy_steps, reward_steps = (torch.as_tensor(one, dtype=game.expert.dtype) for one in (policy_step, reward_step))
+    _check(policy_steps, reward_steps, radius, iterations, temperature)
     multipliers = torch.zeros_like(game.expert)
     shape = (game.horizon, *game.reward(multipliers).shape)
     log_policy = game.expert.new_full(shape, 1 / shape[-1]).log()
@@ -62,7 +62,7 @@ def primal_game(
         action_value = _action_values(game, multipliers, log_policy, temperature)
         kept = (1 - policy_steps * temperature) * log_policy
         log_policy = (kept + policy_steps * action_value).log_softmax(-1)
-        multipliers = _projected(multipliers - reward_step * (answers[-1] - game.expert), radius)
+        multipliers = _projected(multipliers - reward_steps * (answers[-1] - game.expert), radius)
     return PrimalPath(torch.stack(path), torch.stack(answers), log_policy, total / iterations)
 
 
