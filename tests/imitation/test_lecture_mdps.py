@@ -129,5 +129,5 @@ def test_bad_input_is_refused_in_one_line() -> None:
 @settings(deadline=None, max_examples=4)
 def test_environments_refuse_horizons_below_one(horizon: int) -> None:
     for build in ENVIRONMENTS.values():
-        with pytest.raises(ValueError, match="horizon >= 1"):
+        with pytest.raises(ValueError, match=f"^horizon={horizon}: must be at least 1$"):
             build(horizon=horizon)

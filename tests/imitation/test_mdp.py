@@ -168,5 +168,29 @@ def test_bad_arguments_are_refused() -> None:
         discounted_occupancy(mdp, policy * 2, 0.5)
     with pytest.raises(ValueError, match="states=0"):
         self_loops(0, 2)
-    with pytest.raises(ValueError, match="need one process"):
-        TabularEnv(mdp)
+
+
+@pytest.mark.parametrize(
+    ("many", "reward", "horizon", "message"),
+    [
+        (True, None, 5, r"^transition \(3, 5, 3, 5\): must be \(S, A, S\), one process$"),
+        (False, np.ones((3, 5)), 5, r"^reward \(3, 5\): must be \(S, A\) = \(5, 3\)$"),
+        (False, np.full((5, 3), np.nan), 5, r"^reward: must be finite$"),
+        (False, None, 0, r"^horizon=0: must be at least 1$"),
+    ],
+)
+def test_the_environment_says_what_it_refuses(many, reward, horizon, message) -> None:
+    mdp, _ = random_case(11)
+    one = TabularMDP(mdp.transition[0], mdp.initial[0])
+    with pytest.raises(ValueError, match=message):
+        TabularEnv(mdp if many else one, reward, horizon)
+
+
+@given(action=st.integers(-100, 100).filter(lambda action: not 0 <= action < 3))
+@settings(deadline=None, max_examples=20)
+def test_actions_outside_their_range_are_refused(action: int) -> None:
+    mdp, _ = random_case(12, count=1)
+    env = TabularEnv(TabularMDP(mdp.transition[0], mdp.initial[0]))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=rf"^action {action}: must be a whole number from 0 to 2$"):
+        env.step(np.int64(action))
