@@ -6,6 +6,7 @@ fresh episodes, which are the same for every method of a seed; a member that div
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from experiments.harness.context import Context
-from experiments.harness.schema import BadInputError, bounded, seed_list
+from experiments.harness.schema import BadInputError, bounded
 from imitation.control import experts
 from imitation.control.csil import CoherentActor, CoherentSettings, CoherentSoftImitation
 from imitation.control.imitation_rows import DemonstrationRows, ImitationTraining, NotedReplay, Steps, some, whole
@@ -34,7 +36,10 @@ from imitation.policies import Cloning, HetStat
 from imitation.population import Generators, uniform_like
 
 DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSIL's last batch, see CoherentInfo
-EVALUATION = 1_000_000  # where the seeds of evaluation's episodes begin: none is one of training's
+# Where the seeds of episodes begin: in training, in evaluation. The demonstrations' begin at 0, and the experts were
+# chosen by episodes that begin at 1 and 2 million; a seed of the study is below a million.
+TRAINING, EVALUATION, LARGEST_SEED = 3_000_000, 4_000_000, 999_999
+KEEP_SECONDS = 60  # between two checkpoints of a training
 
 
 @dataclass
@@ -55,11 +60,12 @@ class Study:
     before the first one. batch: demonstrated rows per update, and as many from the replay. hidden: widths of all
     networks. features: HetStat's. cloning: steps at which the clone is evaluated; CSIL starts from that of `start`.
     pretraining: of CSIL's critic. actor_rate, critic_rate: of CSIL and SQIL. smoothing: tau of all target critics.
+    temperature: of SQIL's entropy at the start; it learns at the actor's rate.
     """
 
     env: list[str]
     demonstrations: Demonstrated
-    seeds: list[int] = seed_list()
+    seeds: list[int] = bounded(0, LARGEST_SEED, unique=True)
     episodes: int = bounded(1, 1000)
     evaluations: int = bounded(1, 1000)
     updates: int = bounded(1, 100_000_000)
@@ -74,9 +80,10 @@ class Study:
     actor_rate: float = bounded(1e-8, 1)
     critic_rate: float = bounded(1e-8, 1)
     smoothing: float = bounded(1e-6, 1)
+    temperature: float = bounded(1e-6, 100)
 
     def __post_init__(self) -> None:
-        if self.updates % self.evaluations or self.warmup < self.copies or self.features % 2:
+        if self.updates % max(self.evaluations, 1) or self.warmup < self.copies or self.features % 2:
             given = f"updates={self.updates}, evaluations={self.evaluations}, warmup={self.warmup}"
             rule = "updates must be a multiple of evaluations, warmup at least copies, features even"
             raise BadInputError(f"{given}, copies={self.copies}, features={self.features}: {rule}")
@@ -90,6 +97,10 @@ class Study:
     def sizes(self) -> dict[str, Any]:
         """Of every learner."""
         return {"hidden": tuple(self.hidden), "smoothing": self.smoothing}
+
+    def entropy(self) -> dict[str, Any]:
+        """SQIL's temperature: from the published start of 1 it would not come down in few updates."""
+        return {"temperature": self.temperature, "temperature_rate": self.actor_rate}
 
     def rates(self) -> dict[str, Any]:
         """Of learners whose rates are not part of what was published of them."""
@@ -110,6 +121,8 @@ def inputs(cfg: Study) -> list[Path]:
                 experts.load(name)
         except ValueError as error:
             raise BadInputError(f"env={name}: {error}") from None
+        if source != EXPERT:
+            _demonstrations(source, name, max(cfg.demonstrations.counts), cfg.seeds[0])
     if source == EXPERT:
         return [experts.FOLDER / f"{name}.safetensors" for name in cfg.env]
     path = Path(source)
@@ -200,22 +213,24 @@ def task(cfg: Study, name: str, device: torch.device) -> Task:
     """
     members = [(count, seed) for count in cfg.demonstrations.counts for seed in cfg.seeds]
     most = max(cfg.demonstrations.counts)
-    try:
-        each = {seed: _demonstrations(cfg.demonstrations.source, name, most, seed) for seed in cfg.seeds}
-        expert = {seed: float(one.returns.mean()) for seed, one in each.items()}
-        kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in members]
-    except ValueError as error:
-        raise BadInputError(f"demonstrations.source={cfg.demonstrations.source}: {error}") from None
+    each = {seed: _demonstrations(cfg.demonstrations.source, name, most, seed) for seed in cfg.seeds}
+    expert = {seed: float(one.returns.mean()) for seed, one in each.items()}
+    kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in members]
     return Task(cfg, name, members, DemonstrationRows(kept, device), expert)
 
 
 def _demonstrations(source: str, name: str, episodes: int, seed: int) -> Demonstrations:
     """A seed's own episodes: rolled out for it, or drawn from a file without replacement."""
-    if source == EXPERT:
-        return load_demonstrations(EXPERT, name, episodes=episodes, seed=seed).demonstrations
-    every = load_demonstrations(source, name, OPTIONS.get(name)).demonstrations
-    order = np.random.default_rng(seed).permutation(len(every))
-    return replace(every, episodes=[every.episodes[number] for number in order]).first(episodes)
+    try:
+        if source == EXPERT:
+            return load_demonstrations(EXPERT, name, episodes=episodes, seed=seed).demonstrations
+        every = load_demonstrations(source, name, OPTIONS.get(name)).demonstrations
+        order = np.random.default_rng(seed).permutation(len(every))
+        drawn = replace(every, episodes=[every.episodes[number] for number in order]).first(episodes)
+        assert drawn.returns.size  # raises where nobody recorded rewards
+    except ValueError as error:
+        raise BadInputError(f"demonstrations.source={source}: {error}") from None
+    return drawn
 
 
 def _kept(demonstrations: Demonstrations, keep: int, seed: int) -> Steps:
@@ -233,7 +248,7 @@ def cloned(one: Task, method: str, context: Context, steps: Sequence[int]) -> tu
     def look(step: float, _: float) -> None:
         if step in steps:
             stages[int(step)] = policy.frozen()
-            found.extend(one.frame(method, int(step), {"return": one.returns(CoherentActor(policy).mode)}))
+            found.extend(one.frame(method, int(step), _returns(one, CoherentActor(policy).mode, spoilt(policy))))
         context.progress(step, max(steps))
 
     fit = Cloning(batch=cfg.batch)
@@ -251,7 +266,7 @@ def train(
         done: told what share of the updates is done.
     """
     cfg, key, rows = one.cfg, f"{one.name} {method}", []
-    environments = Environments(one.name, [seed for _, seed in one.members], cfg.copies)
+    environments = Environments(one.name, [TRAINING + seed for _, seed in one.members], cfg.copies)
     every = cfg.updates // cfg.evaluations
     plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, every)
     noted = copy(one.rows)  # a learner's notes are its own
@@ -262,12 +277,22 @@ def train(
     elif isinstance(learner, CoherentSoftImitation):
         learner.pretrain(noted, cfg.batch)
 
+    written = time.monotonic()
+
     def measure(updates: int) -> None:
-        steps = (plan.warmup + updates) * cfg.copies
+        steps = (plan.warmup + updates) * cfg.copies if updates else 0
         rows.extend(one.frame(method, updates, _measured(one, learner), steps))
         done(updates / cfg.updates)
 
-    training.run(measure, lambda state: context.keep(key, {"training": state, "rows": rows}))
+    def keep(state: dict[str, Any]) -> None:
+        nonlocal written
+        if time.monotonic() - written >= KEEP_SECONDS:
+            context.keep(key, {"training": state, "rows": rows})
+            written = time.monotonic()
+
+    if not rows:
+        measure(0)
+    training.run(measure, keep)
     return pd.DataFrame(rows)
 
 
@@ -280,8 +305,16 @@ def replay(one: Task, learner: SoftActorCritic, plan: Plan) -> Replay:
 
 
 def _measured(one: Task, learner: SoftActorCritic) -> dict[str, np.ndarray]:
-    diverged = learner.diverged().cpu().numpy()
-    returns = np.where(diverged, np.nan, one.returns(learner.actor.mode))
-    told = DIAGNOSTICS if isinstance(learner, CoherentSoftImitation) else ()
-    looks = {name: learner.diagnostics[name].cpu().numpy() for name in told}  # type: ignore[attr-defined]
-    return {"return": returns, "diverged": diverged.astype(float)} | looks
+    found = _returns(one, learner.actor.mode, learner.diverged())
+    looks = getattr(learner, "diagnostics", {})  # CSIL's, once it has made an update
+    return found | {name: looks[name].cpu().numpy() for name in DIAGNOSTICS if name in looks}
+
+
+def _returns(one: Task, act: Callable[[Tensor], Tensor], diverged: Bool[Tensor, " P"]) -> dict[str, np.ndarray]:
+    bad = diverged.cpu().numpy()
+    return {"return": np.where(bad, np.nan, one.returns(act)), "diverged": bad.astype(float)}
+
+
+def spoilt(policy: HetStat) -> Bool[Tensor, " P"]:
+    """Which members have a parameter that is not finite, (P,)."""
+    return torch.stack([~value.detach().flatten(1).isfinite().all(1) for value in policy.parameters()]).any(0)

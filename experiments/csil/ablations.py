@@ -23,9 +23,9 @@ from torch import Tensor
 from experiments.csil import _scores, _study
 from experiments.csil._study import Study, Task
 from experiments.harness import style
-from experiments.harness.claim import Claim, Verdict, above, jointly, weakest
+from experiments.harness.claim import Claim, Verdict, jointly, weakest
 from experiments.harness.context import Context
-from experiments.harness.schema import bounded
+from experiments.harness.schema import BadInputError, bounded
 from imitation.control.csil import CoherentSoftImitation
 from imitation.control.replay import Transitions
 from imitation.policies import HetStat
@@ -46,10 +46,15 @@ WITHOUT: dict[str, dict[str, float]] = {
 class Config(Study):
     """ratios: of the policy's temperature beta to the reward's alpha, beside the published ones.
 
-    The clone's numbers of steps other than `start` are variants too.
+    The clone's numbers of steps other than `start`, which lies between them, are variants too.
     """
 
     ratios: list[float] = bounded(1e-3, 1000, unique=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not min(self.cloning) < self.start < max(self.cloning):
+            raise BadInputError(f"start={self.start}: must lie between others of cloning={self.cloning}")
 
 
 class Variant(NamedTuple):
@@ -80,7 +85,7 @@ class PartlyNoise(CoherentSoftImitation):
         return self._corrupted(super().log_ratio(rows))
 
     def _sarsa_target(self, rows: Transitions, reward: Tensor, actions: Tensor) -> Tensor:
-        return super()._sarsa_target(rows, self._corrupted(reward), actions)
+        return super()._sarsa_target(rows, self.alpha * self._corrupted(reward / self.alpha), actions)
 
     def _corrupted(self, value: Tensor) -> Tensor:
         return torch.where(self.noisy, normal_like(value, self.random), value)
@@ -153,7 +158,7 @@ def against(frame: pd.DataFrame, variants: Sequence[str]) -> Verdict:
     own = _scores.level(tables[PUBLISHED])[0]
     told = ", ".join(f"{name} {_scores.level(tables[name])[0]:.2f}" for name in variants)
     about = f"IQM of scores: as published {own:.2f}, {told}. {_scores.scope(frame)}"
-    return weakest([above(_scores.lead(tables[PUBLISHED], tables[name]), 0.0, about) for name in variants])
+    return weakest([_scores.lead(tables[PUBLISHED], tables[name], about) for name in variants])
 
 
 def decide_without(frame: pd.DataFrame, variant: str) -> Verdict:
@@ -161,9 +166,19 @@ def decide_without(frame: pd.DataFrame, variant: str) -> Verdict:
     return against(frame, [variant])
 
 
+def decide_refinement(frame: pd.DataFrame) -> Verdict:
+    """The same with the fewest demonstrations alone."""
+    return decide_without(frame[frame.demonstrations == frame.demonstrations.min()], "no refinement")
+
+
 def decide_temperature(frame: pd.DataFrame) -> Verdict:
     """The published temperature is above every one that is not below alpha."""
-    return against(frame, [name for name in levels(frame) if _ratio(name) >= 1])
+    verdict = against(frame, [name for name in levels(frame) if _ratio(name) >= 1])
+    note = (
+        "In theory alpha is no threshold where the divergence is from the clone: the optimum is sharper than the "
+        "clone at every beta. With a uniform prior it is the clone itself at beta = alpha."
+    )
+    return verdict._replace(note=f"{verdict.note} {note}")
 
 
 def _ratio(name: str) -> float:
@@ -179,8 +194,16 @@ def decide_pretraining(frame: pd.DataFrame) -> Verdict:
 
 
 def decide_reward(frame: pd.DataFrame) -> Verdict:
-    """The published form is above both controls."""
-    return against(frame, [NOISE, SHUFFLED])
+    """The published form is above the clone that it started from, and above both controls."""
+    rows = _scores.scores(frame)
+    clones = rows[rows.method == BC]
+    others = {int(name.split()[2]) for name in levels(frame) if name.startswith("clone of")}
+    start = _scores.final(clones[~clones["update"].isin(others)], BC)
+    controls = against(frame, [NOISE, SHUFFLED])
+    gain = _scores.lead(
+        levels(frame)[PUBLISHED], start, f"Its own clone {_scores.level(start)[0]:.2f}. {controls.note}"
+    )
+    return weakest([gain, controls._replace(note=gain.note)])
 
 
 def _claim(
@@ -188,7 +211,7 @@ def _claim(
 ) -> Claim:
     return Claim(
         id=f"csil.{suffix}", source="Watson et al. 2023", location=location, statement=statement,
-        measures=f"IQM of scores less that {against}", decide=decide, smallest_scale="laptop",
+        measures=f"score less that {against}", decide=decide, smallest_scale="laptop",
     )  # fmt: skip
 
 
@@ -196,7 +219,7 @@ CLAIMS = [
     _claim("temperature", "Section 4", "The policy's temperature must be below the reward's, beta < alpha.",
            "at beta not below alpha", decide_temperature),
     _claim("refinement", "Ablations", "Refining the reward helps with few demonstrations.", "without",
-           partial(decide_without, variant="no refinement")),
+           decide_refinement),
     _claim("jacobian", "Ablations", "Regularising the critic's Jacobian helps.", "without",
            partial(decide_without, variant="no Jacobian penalty")),
     _claim("pretraining", "Ablations", "Too little cloning hurts, and too much hurts exploration.",
@@ -204,7 +227,7 @@ CLAIMS = [
     _claim("prior", "Section 4", "The divergence from the clone is needed in the policy's improvement.", "without",
            partial(decide_without, variant="no divergence from the clone")),
     _claim("reward", "Section 3", "What CSIL learns, it learns from the coherent reward of the demonstrations.",
-           "of a control", decide_reward),
+           "of a control or the clone", decide_reward),
 ]  # fmt: skip
 
 

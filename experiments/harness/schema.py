@@ -52,8 +52,10 @@ def checked(schema: type, values: DictConfig | dict[str, Any]) -> Any:
 
 
 def _is_lone_text(values: DictConfig | dict[str, Any], one: Field) -> bool:
-    given = one.type == list[str] and one.name in values and not OmegaConf.is_missing(values, one.name)
-    return given and isinstance(values[one.name], str)
+    if one.type != list[str] or one.name not in values:
+        return False
+    missing = isinstance(values, DictConfig) and OmegaConf.is_missing(values, one.name)
+    return not missing and isinstance(values[one.name], str)
 
 
 def _check_fields(config: Any, prefix: str = "") -> None:

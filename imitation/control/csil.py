@@ -1,6 +1,6 @@
 """Coherent soft imitation learning, online: Watson et al. 2023, Sections 3 and 4 and their published code.
 
-1. `clone` fits q to the demonstrations with the faithful loss.
+1. q is fitted to the demonstrations with the faithful loss: a `HetStat` by `Cloning`.
 2. The coherent reward r = alpha (log q(a|s) + |A| ln 2) makes q optimal for the entropy-regularised problem of
    temperature alpha, whatever the dynamics (their Section 3). `CoherentSoftImitation.pretrain` fits a critic to it.
 3. Soft policy iteration at a lower temperature beta, from q and with q as prior, goes on with new experience, while
@@ -23,10 +23,12 @@ from imitation.control.imitation_rows import DemonstrationRows, Noted, gathered,
 from imitation.control.networks import Policy, SmoothCritics
 from imitation.control.replay import Transitions
 from imitation.control.sac import Info, Settings, SoftActorCritic, per_member
-from imitation.policies import Cloning, HetStat, tanh_normal
+from imitation.policies import tanh_normal
 from imitation.population import Generators, RandomSource, normal_like
 
-LARGEST_REWARD = -0.5 * log(1e-5) + log(2)  # per action coordinate and alpha, of a small deviation's peak
+# Per action coordinate and alpha; values are clipped as if no reward were larger. Some are: at a small deviation the
+# log-density grows with the mean, since tanh squeezes actions towards the limits.
+CLIPPED_REWARD = -0.5 * log(1e-5) + log(2)
 BLOCK = 4096  # rows that the cloned policy sees at once
 LOWEST_REWARD = -5.0  # the exponential in the refinement goes no further
 
@@ -37,7 +39,7 @@ class CoherentSettings(Settings):
 
     Args:
         copies: critics; one, as published.
-        temperature: beta, of the policy, per member; fixed. Learning needs beta < alpha.
+        temperature: beta, of the policy, per member; fixed, and below alpha as published.
         temperature_rate: must be 0.
         alpha: of the reward, per member; 1 / |A| if None.
         prior: 1 charges the policy's divergence from the cloned policy, 0 that from the uniform one; per member.
@@ -73,14 +75,6 @@ class CoherentSettings(Settings):
 
 def _all(value: float | Sequence[float] | None) -> Sequence[float]:
     return value if isinstance(value, Sequence) else [1.0 if value is None else value]
-
-
-def clone(demonstrations: DemonstrationRows, random: Generators, steps: int = 25_000, features: int = 256) -> HetStat:
-    """q as published: `HetStat` fitted with the faithful loss by Adam at 1e-3. Diverged members are not numbers."""
-    rows = demonstrations.rows
-    policy = HetStat(rows.observation.shape[-1], rows.action.shape[-1], random, features=features)
-    Cloning().fit(policy, rows.observation, rows.action, random, steps, rows=demonstrations.counts)
-    return policy
 
 
 class CoherentInfo(Info):
@@ -146,7 +140,7 @@ class CoherentSoftImitation(SoftActorCritic):
         self.alpha, self.prior, self.jacobian, self.rate = (
             per_member(one, random) for one in (alpha, settings.prior, settings.jacobian, settings.refinement_rate)
         )
-        self.bound = self.alpha * self.action_dim * LARGEST_REWARD / (1 - settings.discount)
+        self.bound = self.alpha * self.action_dim * CLIPPED_REWARD / (1 - settings.discount)
         self.refines = bool((self.rate > 0).any())
         self.rewarder = copy.deepcopy(cloned).requires_grad_(self.refines)
         # The rates are weights of the losses, since they may differ between members.

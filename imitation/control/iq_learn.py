@@ -5,6 +5,7 @@ while the value at demonstrated states stands for that of the first state. As in
 critics and carries no gradient, the critic is smooth, the actor slow.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +20,12 @@ from imitation.control.sac import Settings, SoftActorCritic
 
 @dataclass(frozen=True)
 class InverseSoftQSettings(Settings):
-    """Of IQ-Learn: one critic, and the actor's rate of CSIL's comparison."""
+    """Of IQ-Learn: one critic, and the actor's rate and fixed temperature of CSIL's comparison."""
 
     copies: int = 1
     actor_rate: float = 3e-5
+    temperature: float | Sequence[float] = 0.01
+    temperature_rate: float = 0.0
 
 
 class InverseSoftQ(SoftActorCritic):

@@ -22,7 +22,7 @@ from imitation.population import Generators
 
 @dataclass(frozen=True)
 class ProximalPointSettings(Settings):
-    """Of P2IL, with the values of CSIL's comparison.
+    """Of P2IL, with the values of CSIL's comparison, but for the reward's optimiser: theirs is plain gradient descent.
 
     Args:
         copies: of the critic.

@@ -1,8 +1,7 @@
 """Soft actor-critic for a population: the core that CSIL, SQIL, IQ-Learn, GAIL/DAC and the experts share.
 
 Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications": eqs. (5)-(7) the critic, (9) the actor, (18)
-the temperature. An imitation algorithm is this class with another `reward`, `log_prior`, `critic_loss` or
-`critic_step`.
+the temperature. An imitation algorithm is this class with another `reward`, `critic_loss` or `critic_step`.
 """
 
 import copy
@@ -100,10 +99,6 @@ class SoftActorCritic:
         """What the critic learns the sum of: here the environment's reward."""
         return rows.reward
 
-    def log_prior(self, observation: Float[Tensor, "P B Do"], action: Float[Tensor, "P B Da"]) -> Tensor | float:
-        """log p(a|s) from which the policy's divergence is charged; a constant for entropy."""
-        return 0.0
-
     def critic_loss(self, rows: Transitions, target: Float[Tensor, "P B"]) -> tuple[Tensor, Tensor]:
         """Loss (P,) of the critics, and their values (P, K, B): squared Bellman error, summed over critics (5)."""
         values = self.critics(rows.observation, rows.action)
@@ -147,17 +142,16 @@ class SoftActorCritic:
 
     @torch.no_grad()
     def following_value(self, rows: Transitions) -> Float[Tensor, "P B"]:
-        """V'(s') = min Q'(s', a') - alpha (log pi(a'|s') - log p(a'|s')), a' drawn (3)."""
+        """V'(s') = min Q'(s', a') - alpha log pi(a'|s'), a' drawn (3)."""
         action, log_density = self.actor.sample(rows.following, self.random)
         value = self.targets(rows.following, action).amin(1)
-        return value - self.temperature * (log_density - self.log_prior(rows.following, action))
+        return value - self.temperature * log_density
 
     def actor_loss(self, rows: Transitions) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
-        """Mean of alpha (log pi - log p) - min Q over the rows' observations (9), and of the divergence, (P,)."""
+        """Mean of alpha log pi - min Q over the rows' observations (9), and of log pi, (P,)."""
         action, log_density = self.actor.sample(rows.observation, self.random)
-        divergence = log_density - self.log_prior(rows.observation, action)
         value = self.critics(rows.observation, action, frozen=True).amin(1)
-        return (self.temperature * divergence - value).mean(-1), divergence.mean(-1)
+        return (self.temperature * log_density - value).mean(-1), log_density.mean(-1)
 
     def _descend(self, name: str, losses: Float[Tensor, " P"]) -> None:
         """One step of Adam; members share no parameter, so the sum's gradient is each one's own."""

@@ -168,18 +168,6 @@ def test_nothing_follows_an_end_and_a_time_limit_is_none():
     assert not torch.equal(learner.target(rows._replace(terminated=torch.zeros(1, 32))), rows.reward)
 
 
-def test_a_log_prior_equal_to_the_policy_takes_the_temperature_out_of_the_target():
-    class Own(SoftActorCritic):
-        def log_prior(self, observation, action):
-            mean, log_deviation = self.actor(observation)
-            base = Independent(Normal(mean, log_deviation.exp()), 1)
-            return TransformedDistribution(base, TanhTransform()).log_prob(action)
-
-    hot, cold = (Own(3, 2, Generators([0]), replace(SMALL, temperature=t)) for t in (5.0, 1e-3))
-    rows = some_rows()
-    torch.testing.assert_close(hot.target(rows), cold.target(rows), rtol=1e-3, atol=1e-3)
-
-
 def test_the_soft_optimum_of_a_bandit():
     """Each step ends the episode and r = 2 a: the best squashed normal for r + alpha H, by quadrature."""
     settings = Settings(hidden=(32, 32), temperature=0.5, temperature_rate=0.0, actor_rate=3e-3, critic_rate=3e-3)

@@ -11,7 +11,7 @@ import torch
 from _peers.plain_csil import PlainCSIL, smooth_network
 from torch import nn
 
-from imitation.control.csil import LARGEST_REWARD, CoherentSettings, CoherentSoftImitation, clone
+from imitation.control.csil import CLIPPED_REWARD, CoherentSettings, CoherentSoftImitation
 from imitation.control.imitation_rows import (
     DemonstrationRows,
     ImitationTraining,
@@ -163,7 +163,7 @@ def test_the_reward_at_the_clones_mode(exact):
 
 
 def test_the_value_of_what_follows_is_clipped_from_above(exact):
-    rows, bound = some_rows(), LARGEST_REWARD / (1 - 0.99)
+    rows, bound = some_rows(), CLIPPED_REWARD / (1 - 0.99)
     for sign, clip in ((1, True), (-1, True), (1, False)):
         one = learner(settings=replace(SMALL, clip=clip))
         with torch.no_grad():
@@ -356,18 +356,6 @@ def test_the_slope_penalty_flattens_the_critic_at_demonstrations(exact):
         one.pretrain(rows, batch=16)
         slopes[weight] = one.critics.with_slope(rows.rows.observation, rows.rows.action, 7)[1].norm().item()
     assert slopes[10.0] < slopes[0.0] / 2
-
-
-def test_the_clone_fits_each_members_own_rows():
-    rows = DemonstrationRows([whole(chain((4, 3))), whole(chain((2,), seed=1))])
-    random, fitted = Generators([0, 1]), clone(rows, Generators([0, 1]), steps=30, features=64)
-    policy = HetStat(3, 2, random, features=64)
-    Cloning().fit(policy, rows.rows.observation, rows.rows.action, random, 30, rows=[7, 2])
-    for one, other in zip(fitted.parameters(), policy.parameters(), strict=True):
-        assert torch.equal(one, other)
-    alone = clone(DemonstrationRows([whole(chain((2,), seed=1))]), Generators([1]), steps=30, features=64)
-    probe = rows.rows.observation[1:, :2]
-    close(alone(probe)[0], fitted(probe.expand(2, -1, -1))[0][1:], rtol=1e-3, atol=1e-4)
 
 
 # ---- members, notes, resuming ----

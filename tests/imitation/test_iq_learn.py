@@ -80,3 +80,8 @@ def test_a_run_on_pendulum():
                                  DemonstrationRows([steps]))  # fmt: skip
     training.run(lambda _: None)
     assert not bool(learner.diverged().any())
+
+
+def test_defaults_are_those_of_the_comparison():
+    settings = InverseSoftQSettings()
+    assert (settings.temperature, settings.temperature_rate, settings.actor_rate, settings.copies) == (0.01, 0, 3e-5, 1)
