@@ -66,7 +66,7 @@ def swapped(frame, recovery, other):
     return broken
 
 
-@pytest.mark.parametrize(("recovery", "other"), [(0, 1), (0, 0.5), (1, 0), (1, 0.01)])
+@pytest.mark.parametrize(("recovery", "other"), [(0, 1), (0, 0.5), (1, 0), (1, 0.01), (0.5, 0), (0.5, 1)])
 def test_off_support_behaviour_of_another_order_is_refuted(frame, recovery, other):
     assert experiment.decide(swapped(frame, recovery, other)).verdict == REFUTED
 
@@ -80,6 +80,31 @@ def test_the_printed_equations_are_refuted(frame):
     )
     closed = frame.method == experiment.CLOSED
     assert experiment.decide(broken.assign(gap=printed.where(closed, frame.gap))).verdict == REFUTED
+
+
+def test_one_coin_for_all_visits_is_no_coin_per_visit(frame):
+    """E over the coin is the mean of both leads, which the policy that mixes per visit does not have."""
+    once = experiment.tossed_once(frame)
+    row = once[(once.epsilon == 0.1) & (once.horizon == 10)].gap.item()
+    assert row == pytest.approx((exact(frame, 0.1, 0, 10) + exact(frame, 0.1, 1, 10)) / 2, abs=1e-12)
+    assert experiment.slopes(once, 0) == pytest.approx([2] * len(experiment.slopes(once, 0)), abs=0.1)
+    assert experiment.slopes(frame, 0.5) == pytest.approx([1] * len(experiment.slopes(frame, 0.5)), abs=0.1)
+
+
+@given(epsilon=st.floats(1e-4, 0.5), recovery=st.floats(0.01, 1))
+@settings(deadline=None, max_examples=40)
+def test_the_lead_with_a_way_back_tends_to_its_rate(epsilon, recovery):
+    """Per step it tends to e / (e + q), and not to e / q."""
+    horizon = 1e5
+    lead = float(experiment.closed_form(*map(number, (epsilon, recovery, horizon))))
+    assert lead / horizon == pytest.approx(epsilon / (epsilon + recovery), rel=2e-3)
+
+
+def test_another_rate_is_refuted(frame):
+    back = (frame.recovery == 0.01) & (frame.epsilon == 0.1) & (frame.method != experiment.SIMULATED)
+    wrong = frame.gap.where(~back, frame.epsilon * (frame.horizon - 1))
+    assert experiment.mixed_error(frame.assign(gap=wrong)) > experiment.MIXED_TOLERANCE
+    assert experiment.mixed_error(frame) <= experiment.MIXED_TOLERANCE
 
 
 def test_unequal_losses_are_refuted(frame):
