@@ -4,6 +4,9 @@ Natural policy gradient is Hedge in every state and step, so that for T iteratio
 the average iterate is no farther from equilibrium than both players' regret bounds over T. Multipliers stay in the unit
 ball, where the game's value is 0 and every equilibrium has the expert's moments: the dual's moments, not its policy.
 With the dual's entropy bonus the equilibrium is one policy, and the primal must find that one.
+
+The bound is what the claim rests on: a finite range of T fixes no rate, and the steps and the range of T were chosen
+after a first look.
 """
 
 from dataclasses import dataclass
@@ -28,10 +31,11 @@ from imitation.mdp.maxent import MomentGame, soft_best_response
 
 SHARD_AXES = ("seeds",)
 RADIUS = 1.0  # of the ball of multipliers
-# The bounds fall as T^(-1/2); what is left of the start at the smallest T tilts a measured slope a little.
-SLOPE = -0.45
+# The bounds' slope is -1/2; at small T the start still weighs and falls as 1 / T, so that only T within this factor of
+# the largest are fitted.
+SLOPE, FITTED = -0.45, 16
 LEAST_GAIN = 10.0  # from the uniform policy's gap to the last: moments reached, not only approached
-SAME_POLICY = 1e-6  # total variation of the entropy-regularised primal's policy to the dual's, mean over visits
+SAME_POLICY = 1e-6  # total variation of both last policies, with entropy, to the MaxEnt policy, mean over its visits
 POLICY_STEP = 0.5  # of the regularised game: halfway to the soft best response in every iteration
 PLAIN, REGULARISED, DUAL, OTHER = "primal", "primal with entropy", "dual", "another equilibrium"
 
@@ -122,11 +126,13 @@ def _regularised(cfg: Config, game: MomentGame, target: Tensor, visits: Tensor) 
     """The primal with an entropy bonus of 1 and no ball, and the dual, at the same iterations and reward steps."""
     reward_step, frames = smoothness_step(game) / 2, []
     dual = dual_maxent(game, reward_step, cfg.regularised)
-    for count in recorded(cfg.regularised):
-        path = primal_game(game, POLICY_STEP, reward_step, float("inf"), count, temperature=1.0)
+    counts = recorded(cfg.regularised)
+    last = counts[-1]
+    path = primal_game(game, POLICY_STEP, reward_step, float("inf"), last, temperature=1.0, keep=counts)
+    for count, log_policy in zip(counts, path.kept, strict=True):
         response = soft_best_response(game.mdp, game.reward(dual.multipliers[count - 1]), game.horizon)
         answers = {
-            REGULARISED: (path.moments[-1], path.log_policy),
+            REGULARISED: (path.moments[count - 1], log_policy),
             DUAL: (dual.moments[count - 1], response.log_policy),
         }
         for method, (moments, log_policy) in answers.items():
@@ -144,7 +150,7 @@ def _other(cfg: Config, games: RandomGames) -> pd.DataFrame:
     path = dual_maxent(game, smoothness_step(game), cfg.regularised)
     dual = soft_best_response(game.mdp, game.reward(path.multipliers[-1]), game.horizon).log_policy.exp()
     own = games.log_policy.exp()
-    gap = exploitability(game, game.expert, torch.zeros_like(game.expert))
+    gap = exploitability(game, game.moments(games.log_policy), torch.zeros_like(game.expert))
     columns = {"gap": gap, "to_dual": _variation(own, dual, occupancies(game.mdp, dual))}
     table = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
     return table.assign(method=OTHER, iteration=cfg.regularised)
@@ -156,13 +162,29 @@ def _variation(policy: Tensor, target: Tensor, visits: Tensor) -> Tensor:
 
 
 def slope(frame: pd.DataFrame) -> Interval:
-    """Slope of the log gap against log T, one per game; mean with its interval."""
+    """Slope of the log gap against log T where T is large, one per game; mean with its interval."""
+    counts, gaps = _gaps(frame)
+    large = counts * FITTED >= counts.max()
+    return stats.mean_interval(np.polyfit(np.log(counts[large]), np.log(gaps[:, large]).T, 1)[0])
+
+
+def segments(frame: pd.DataFrame) -> list[float]:
+    """Slope of the log gap between neighbouring T, mean over games."""
+    counts, gaps = _gaps(frame)
+    return (np.diff(np.log(gaps), axis=1) / np.diff(np.log(counts))).mean(0).tolist()
+
+
+def _gaps(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Increasing T (N,), and the gaps of every game, (P, N)."""
     table = frame[frame.method == PLAIN].pivot(index="seed", columns="iteration", values="gap")
-    return stats.mean_interval(np.polyfit(np.log(table.columns.to_numpy(float)), np.log(table.to_numpy()).T, 1)[0])
+    return table.columns.to_numpy(float), table.to_numpy(float)
 
 
-def decide_rate(frame: pd.DataFrame) -> Verdict:
-    """The average iterate stays within its bound, falls at least as fast, and comes much closer than it began."""
+def decide(frame: pd.DataFrame) -> Verdict:
+    """The average iterate is within its bound at every T, comes much closer than it began, and still falls at the end.
+
+    The bound tends to 0, so that whatever stays within it does too.
+    """
     rows = frame[frame.method == PLAIN]
     final = rows[rows.iteration == rows.iteration.max()]
     within = bool((rows.gap <= rows.bound).all() and (rows.gap >= -1e-9).all())
@@ -173,26 +195,41 @@ def decide_rate(frame: pd.DataFrame) -> Verdict:
         return below((-gain[0], -gain[2], -gain[1]), -float(np.log(LEAST_GAIN)), "The gap has not fallen enough.")
     share = (rows.gap / rows.bound).max()
     note = (
-        f"Log-log slope of the gap over T = {rows.iteration.min()} to {rows.iteration.max()}. In every game and for "
-        f"every T it is within the bound of the stated steps, of order T^(-1/2) (at most {share:.2g} of it); at the "
-        f"end it is {final.gap.mean():.2g}, {np.exp(gain[0]):.0f} times less than at the start, and the average's "
-        f"moments are {final.moment_gap.mean():.2g} away."
+        f"Log-log slope of the gap over the largest T, {rows.iteration.max() // FITTED} to {rows.iteration.max()}. In "
+        "every game and for every T the gap is within the bound of the stated steps, of order T^(-1/2) (at most "
+        f"{share:.2g} of it); at the end it is {final.gap.mean():.2g}, {np.exp(gain[0]):.0f} times less than at the "
+        f"start, and the average's moments are {final.moment_gap.mean():.2g} away. Not decided here: the rate. Steps "
+        "and T were chosen after a first look."
+    )
+    return below(slope(frame), 0.0, note)
+
+
+def decide_rate(frame: pd.DataFrame) -> Verdict:
+    """Where T is large the gap itself falls at least about as fast as its bound, T^(-1/2)."""
+    counts, _ = _gaps(frame)
+    note = (
+        f"Log-log slope of the gap over the largest T, {counts.max() / FITTED:g} to {counts.max():g}, against {SLOPE:g}"
+        f"; between neighbouring T from {counts.min():g} on: {', '.join(f'{one:.2f}' for one in segments(frame))}."
     )
     return below(slope(frame), SLOPE, note)
 
 
 def decide_same(frame: pd.DataFrame) -> Verdict:
     """With the entropy bonus both end at one policy; without it the game has equilibria with other policies."""
-    rows = frame[frame.method == REGULARISED]
-    worst = float(rows[rows.iteration == rows.iteration.max()].to_dual.max(skipna=False))
+    rows = frame[frame.method.isin([REGULARISED, DUAL])]
+    last = rows[rows.iteration == rows.iteration.max()]
+    worst = float(last.to_dual.max(skipna=False))
     other = frame[frame.method == OTHER]
     several = bool((other.gap.abs() <= 1e-9).all() and (other.to_dual > 0.01).all()) and not other.empty
+    primal, dual = (last[last.method == method].to_dual.max() for method in (REGULARISED, DUAL))
     note = (
-        f"With the entropy bonus both end at one policy (total variation {worst:.0e} after {rows.iteration.max()} "
-        "iterations). Without it the equilibrium fixes the moments only: an expert that is any policy is one itself "
-        f"(gap {other.gap.abs().max():.0e}), {other.to_dual.mean():.2g} away from the dual's in total variation."
+        f"With the entropy bonus both end at the MaxEnt policy after {rows.iteration.max()} iterations (total "
+        f"variation {primal:.0e} for the primal, {dual:.0e} for the dual). Without it the equilibrium fixes the moments only: an "
+        f"expert that is any policy is one itself (gap {other.gap.abs().max():.0e}), {other.to_dual.mean():.2g} away "
+        "from the dual's in total variation."
     )
-    verdict = holds(worst <= SAME_POLICY, worst, note)
+    both = set(last.method) == {REGULARISED, DUAL}
+    verdict = holds(both and worst <= SAME_POLICY, worst, note)
     return verdict.as_corrected(note) if several else verdict
 
 
@@ -202,7 +239,16 @@ CLAIMS = [
         source="Lecture 18",
         location="Section 18.5, table",
         statement="Policy gradient against online gradient solves the game: the average iterate tends to equilibrium.",
-        measures="slope of log gap against log iterations",
+        measures="slope of log gap against log iterations, largest T",
+        decide=decide,
+        smallest_scale="laptop",
+    ),
+    Claim(
+        id="lecture.primal.rate",
+        source="Lecture 18",
+        location="Section 18.5, table",
+        statement="The average iterate's distance from equilibrium falls as T^(-1/2) or faster, as the bound does.",
+        measures="slope of log gap against log iterations, largest T",
         decide=decide_rate,
         smallest_scale="laptop",
     ),
@@ -211,7 +257,7 @@ CLAIMS = [
         source="Lecture 18",
         location="Sections 18.5 and 18.6",
         statement="Primal and dual reach the same equilibrium.",
-        measures="total variation of the regularised primal to the dual, largest",
+        measures="total variation of either last policy to the MaxEnt policy, largest",
         decide=decide_same,
     ),
 ]

@@ -5,6 +5,7 @@ Hedge in every state and step, pi <- pi exp(step Q) / Z (Kakade 2001; Agarwal et
 `temperature` it becomes pi <- pi^(1 - step temperature) exp(step Q) / Z, whose fixed point is the soft best response.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,13 +20,16 @@ from imitation.mdp.soft import next_value
 class PrimalPath(NamedTuple):
     """`multipliers` and `moments` of every iteration (T, ..., K), last log policy and mean visits (H, ..., S, A).
 
-    The policy of the mean visits has the iterates' mean moments: it is the average iterate.
+    The policy of the mean visits has the iterates' mean moments: it is the average iterate. `log_policy` is the policy
+    after the last update, one update on from the last moments; `kept` (C, H, ..., S, A) are the policies that were
+    asked for, each with the moments of its own iteration.
     """
 
     multipliers: Float[Tensor, "T *batch K"]
     moments: Float[Tensor, "T *batch K"]
     log_policy: Float[Tensor, "H *batch S A"]
     mean_visits: Float[Tensor, "H *batch S A"]
+    kept: Float[Tensor, "C H *batch S A"]
 
 
 def primal_game(
@@ -35,6 +39,7 @@ def primal_game(
     radius: float,
     iterations: int,
     temperature: float = 0.0,
+    keep: Sequence[int] = (),
 ) -> PrimalPath:
     """max over pi, min over |lambda| <= radius of J(pi, lambda . f) - J(pi_E, lambda . f) [+ temperature H(pi)].
 
@@ -44,17 +49,23 @@ def primal_game(
         policy_step: of the natural gradient, one for all or (..., 1, 1); with an entropy bonus at most 1 / temperature.
         reward_step: of the projected gradient, (..., 1).
         radius: of the ball of multipliers; infinite for none.
+        keep: the iterations, of 1..`iterations` and increasing, whose policies are returned.
 
     Raises:
-        ValueError: a step or radius that is not positive, a temperature out of range, or no iteration.
+        ValueError: a step or radius that is not positive, a temperature out of range, no iteration, or iterations to
+            keep that do not increase or are not played.
     """
     policy_steps, reward_steps = (torch.as_tensor(one, dtype=game.expert.dtype) for one in (policy_step, reward_step))
     _check(policy_steps, reward_steps, radius, iterations, temperature)
+    if sorted(set(keep) & set(range(1, iterations + 1))) != list(keep):
+        raise ValueError(f"keep={list(keep)}: must increase and lie between 1 and {iterations}")
     multipliers = torch.zeros_like(game.expert)
     shape = (game.horizon, *game.reward(multipliers).shape)
     log_policy = game.expert.new_full(shape, 1 / shape[-1]).log()
-    path, answers, total = [], [], torch.zeros_like(log_policy)
-    for _ in range(iterations):
+    path, answers, kept_policies, total = [], [], [], torch.zeros_like(log_policy)
+    for iteration in range(1, iterations + 1):
+        if iteration in keep:
+            kept_policies.append(log_policy)
         visits = occupancies(game.mdp, log_policy.exp())
         total += visits
         path.append(multipliers)
@@ -63,7 +74,8 @@ def primal_game(
         kept = (1 - policy_steps * temperature) * log_policy
         log_policy = (kept + policy_steps * action_value).log_softmax(-1)
         multipliers = _projected(multipliers - reward_steps * (answers[-1] - game.expert), radius)
-    return PrimalPath(torch.stack(path), torch.stack(answers), log_policy, total / iterations)
+    kept_policies = torch.stack(kept_policies) if keep else log_policy.new_zeros((0, *log_policy.shape))
+    return PrimalPath(torch.stack(path), torch.stack(answers), log_policy, total / iterations, kept_policies)
 
 
 def _action_values(game: MomentGame, multipliers: Tensor, log_policy: Tensor, temperature: float) -> Tensor:
