@@ -46,6 +46,14 @@ def test_a_payoff_that_depends_on_the_policy_is_refuted(frame):
     assert experiment.decide(frame.assign(without=nudged)).verdict == REFUTED
 
 
+def test_a_game_that_sees_the_learner_where_it_must_not_is_refuted(monkeypatch):
+    right = experiment.game_slope
+    monkeypatch.setattr(experiment, "game_slope", lambda pi, home, with_learner: right(pi, home, True))
+    broken = experiment.run(SMOKE, Context())
+    assert broken.groupby(["seed", "rewards"]).without.agg(np.ptp).max() > 0.1
+    assert experiment.decide(broken).verdict == REFUTED
+
+
 def test_a_constant_that_does_not_attain_the_minimum_is_refuted(frame):
     assert experiment.decide(frame.assign(constant=0.5 * frame.constant)).verdict == REFUTED
 
