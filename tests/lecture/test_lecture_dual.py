@@ -54,5 +54,13 @@ def test_every_check_refutes_alone_and_a_nan_counts(frame, column):
         assert experiment.decide_dual(broken).verdict == REFUTED
 
 
+@pytest.mark.parametrize("column", ["multiplier_1", "multiplier_3", "policies"])
+def test_conventions_that_differ_in_any_multiplier_or_policy_are_refuted(frame, column):
+    for value in (0.5, np.nan):
+        broken = frame.copy()
+        broken.loc[(broken.convention == "cost") & (broken.seed == 1), column] = value
+        assert experiment.decide_signs(broken).verdict == REFUTED
+
+
 def test_too_few_iterations_are_refuted(frame):
     assert experiment.decide_dual(frame[frame.iteration <= 8]).verdict == REFUTED
