@@ -127,11 +127,12 @@ def decide(frame: pd.DataFrame) -> Verdict:
     complete = set(frame.method) == {NATURAL, SOFT, PLAIN} and set(frame.game) == set(GAMES)
     if not complete:
         return holds(False, largest, "A method or a kind of game is not in the frame.")
+    updates = family[family.method == NATURAL]
     apart = frame[(frame.method == PLAIN) & (frame["update"] == frame["update"].max())].difference
     note = (
-        f"Largest difference of a probability over {len(family)} updates; plain policy gradient, without the inverse "
-        f"Fisher matrix, ends {apart.min():.2g} to {apart.max():.2g} away. The payoffs enter as rewards, exp(+step Q): "
-        "as a cost m = -step Q the closed form is exp(-m)."
+        f"Largest difference of a probability over {len(updates)} updates, each by two methods; plain "
+        f"policy gradient, without the inverse Fisher matrix, ends {apart.min():.2g} to {apart.max():.2g} away. The payoffs enter as rewards, "
+        "exp(+step Q): as a cost m = -step Q the closed form is exp(-m)."
     )
     return holds(largest <= TOLERANCE and bool((apart > DIFFERENT).all()), largest, note)
 
