@@ -224,8 +224,9 @@ def decide_same(frame: pd.DataFrame) -> Verdict:
     primal, dual = (last[last.method == method].to_dual.max() for method in (REGULARISED, DUAL))
     note = (
         f"With the entropy bonus both end at the MaxEnt policy after {rows.iteration.max()} iterations (total "
-        f"variation {primal:.0e} for the primal, {dual:.0e} for the dual). Without it the equilibrium fixes the moments only: an "
-        f"expert that is any policy is one itself (gap {other.gap.abs().max():.0e}), {other.to_dual.mean():.2g} away "
+        f"variation {primal:.0e} for the primal, {dual:.0e} for the dual). Without it the equilibrium fixes the "
+        f"moments only: an expert that is any policy is one itself (gap {other.gap.abs().max():.0e}), "
+        f"{other.to_dual.mean():.2g} away "
         "from the dual's in total variation."
     )
     both = set(last.method) == {REGULARISED, DUAL}

@@ -130,9 +130,9 @@ def decide(frame: pd.DataFrame) -> Verdict:
     updates = family[family.method == NATURAL]
     apart = frame[(frame.method == PLAIN) & (frame["update"] == frame["update"].max())].difference
     note = (
-        f"Largest difference of a probability over {len(updates)} updates, each by two methods; plain "
-        f"policy gradient, without the inverse Fisher matrix, ends {apart.min():.2g} to {apart.max():.2g} away. The payoffs enter as rewards, "
-        "exp(+step Q): as a cost m = -step Q the closed form is exp(-m)."
+        f"Largest difference of a probability over {len(updates)} updates, each by two methods; plain policy gradient, "
+        f"without the inverse Fisher matrix, ends {apart.min():.2g} to {apart.max():.2g} away. The payoffs enter as "
+        "rewards, exp(+step Q): as a cost m = -step Q the closed form is exp(-m)."
     )
     return holds(largest <= TOLERANCE and bool((apart > DIFFERENT).all()), largest, note)
 
