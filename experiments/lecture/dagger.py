@@ -153,12 +153,14 @@ def decide(frame: pd.DataFrame) -> Verdict:
     same = equivalent(none, 0.0, 0.1)
     exact = np.mean(found[DAGGER, BACK]), np.mean(found[CLONING, BACK])
     reach = float(frame[frame.data == SAMPLED].epsilon.max() * frame.horizon.max())
+    long = frame[(frame.data == SAMPLED) & (frame.horizon >= SHORTEST)]
+    spread = long.groupby(["learner", "cliff", "horizon"]).gap.nunique().max()
     note = (
         f"DAgger's slope in log H from sampled rounds, eps H up to {reach:g}; "
         f"with exact laws {exact[0]:.2f}, cloning's {exact[1]:.2f}. At H = {frame.horizon.max()} cloning loses "
         f"{np.exp(better[0]):.0f} times as much with the same eps. Only where there is a way back: without one DAgger "
         f"is quadratic too ({np.mean(found[DAGGER, NONE]):.2f}) and loses {np.exp(-none[0]):.2f} times what cloning "
-        "does."
+        f"does. Seeds differ only in the states they cover: {spread} distinct loss(es) at most at one H >= {SHORTEST}."
     )
     first = Verdict(sampled.verdict, *linear)
     return jointly([first, same], note).as_corrected(note)
