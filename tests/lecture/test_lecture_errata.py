@@ -49,6 +49,12 @@ def test_a_wrong_correction_is_refuted_and_a_right_print_reproduced(frame, place
     assert experiment.decide_place(place, right).verdict == REPRODUCED
 
 
+def test_the_augmented_lagrangian_meets_the_moments_and_the_penalty_does_not(frame):
+    rows = frame[(frame.place == "Footnote 1") & (frame.form == "printed")]
+    assert rows.value.max() < 1e-8
+    assert rows.truth.min() > experiment.CLEARLY
+
+
 def test_the_printed_recursion_in_place_of_the_corrected_is_refuted(monkeypatch):
     monkeypatch.setattr(experiment, "soft_best_response_to_cost", experiment.printed_response)
     frame = experiment.run(SMOKE, Context())
