@@ -153,8 +153,8 @@ def mixed_error(frame: pd.DataFrame) -> float:
 def tossed_once(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows as of a learner who tosses one coin for all visits of s2: the mean of the leads with q = 0 and q = 1."""
     exact = frame[(frame.method == EXACT) & frame.recovery.isin([0, 1])]
-    mean = exact.groupby(["epsilon", "horizon"], as_index=False).gap.agg(lambda gaps: gaps.mean(skipna=False))
-    return mean.assign(method=EXACT, recovery=0.0)
+    leads = [exact[exact.recovery == q].set_index(["epsilon", "horizon"]).gap for q in (0, 1)]
+    return ((leads[0] + leads[1]) / 2).reset_index().assign(method=EXACT, recovery=0.0)
 
 
 def _simulation_agrees(frame: pd.DataFrame) -> tuple[bool, int]:
@@ -178,7 +178,7 @@ def _have_slope(found: list[float], expected: float) -> bool:
 
 
 def decide(frame: pd.DataFrame) -> Verdict:
-    """Equal losses, slopes 1 (q = 1, 1/2) and 2 while e H is small, e H / (e + q) and saturation beyond; three computations agree."""
+    """Equal losses; slopes 1 (q = 1, 1/2) and 2 while e H is small, then e H / (e + q) and saturation; one result."""
     exact, closed = (frame[frame.method == method].reset_index() for method in (EXACT, CLOSED))
     error = float((exact.gap - closed.gap).abs().max(skipna=False))
     losses = exact.groupby(["epsilon", "horizon"]).loss.agg(["min", "max"])
@@ -212,7 +212,7 @@ def decide(frame: pd.DataFrame) -> Verdict:
         f"eps H / (eps + q) once (eps + q) H >> 1 (within {mixed:.1%} from {MIXED:g} on), linear in H; uniform actions "
         f"have the slope {np.mean(uniform):.2f}. Never coming back, or by a coin tossed once for all visits "
         f"({np.mean(coin):.2f}), is quadratic. "
-        f"Monte Carlo agrees in {cells} cells, the closed form to {error:.0e}. eps is imposed here: a tabular clone with "
+        f"Monte Carlo agrees in {cells} cells, the closed form to {error:.0e}. eps is imposed: a tabular clone with "
         "data of all the expert's states has eps = 0 (Foster, Block and Misra 2024, arXiv 2407.15007)."
     )
     return Verdict("reproduced", slope, min(second), max(second)).as_corrected(note)
