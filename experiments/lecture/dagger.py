@@ -69,6 +69,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def _exact(example: lecture.Example, horizon: int, epsilon: float) -> list[dict]:
     def visit(policy: Tensor) -> Tensor:
+        """Expected visits of every state over an episode, (S, A) -> (S,)."""
         return occupancies(example.mdp, repeated(policy, horizon)).sum((0, -1))
 
     learned = dagger(lecture.expert(example), visit, lambda labels: cloned(labels, floor=epsilon), rounds=2)
@@ -77,10 +78,12 @@ def _exact(example: lecture.Example, horizon: int, epsilon: float) -> list[dict]
 
 def _sampled(example: lecture.Example, horizon: int, cfg: Config, rng: np.random.Generator) -> list[dict]:
     def visit(policy: Tensor, episodes: int = cfg.episodes) -> Tensor:
+        """Counted visits of every state over all episodes, (S, A) -> (S,)."""
         seen = rollouts(example.mdp, repeated(policy, horizon), episodes, rng)
         return step_counts(seen, example.mdp.states, example.mdp.actions).sum((0, -1))
 
     def fit(labels: Tensor) -> Tensor:
+        """The clone of the labels that slips with eps everywhere, (S, A) -> (S, A)."""
         return cloned(labels, floor=cfg.epsilon)
 
     expert = lecture.expert(example)

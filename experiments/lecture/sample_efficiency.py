@@ -111,6 +111,7 @@ def _normalised(game: MomentGame, reward: Tensor, expert: Tensor, best: Tensor) 
     mdp = TabularMDP(game.mdp.transition[:, None], game.mdp.initial[:, None])
 
     def value(policy: Tensor) -> Tensor:
+        """J of policies under the true reward, (H, P, N, S, A) -> (P, N)."""
         return (occupancies(mdp, policy) * reward[:, None]).sum((0, -2, -1))
 
     uniform = torch.full_like(expert, 1 / expert.shape[-1])

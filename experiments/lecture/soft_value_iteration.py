@@ -96,9 +96,11 @@ def attained(game: MomentGame, cost: Tensor, log_policy: Tensor) -> Tensor:
 
 
 def numerical_minimum(game: MomentGame, cost: Tensor) -> float:
+    """The least objective (18.5) over all policies, for a cost (S, A), by L-BFGS on the logits of all steps."""
     shape = (game.horizon, *cost.shape)
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+        """(18.5) and its gradient at the logits, flattened (H S A,)."""
         logits = torch.from_numpy(point).reshape(shape).requires_grad_()
         value = attained(game, cost, logits.log_softmax(-1))
         value.backward()
