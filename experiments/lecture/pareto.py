@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from scipy.optimize import linprog
+from scipy.optimize import OptimizeResult, linprog
 from torch import Tensor
 
 from experiments.harness import style
@@ -117,16 +117,27 @@ def equilibrium(game: MomentGame) -> tuple[float, float, Tensor]:
     aim = np.append(np.zeros(len(features)), -1.0)
     bounds = [(0, None)] * len(features) + [(None, None)]
     found = linprog(aim, worse, -game.expert.numpy(), flow, start, bounds, method="highs")
+    _solved(found)
     prices = -np.asarray(found.ineqlin.marginals)
     return float(found.x[-1]), float(prices[0] / prices.sum()), torch.from_numpy(features.T @ found.x[:-1])
 
 
 def dominated(game: MomentGame, point: Tensor) -> float:
-    """max of J(pi, r1) + J(pi, r2) less the point's, over policies that are nowhere worse than the point."""
+    """max of J(pi, r1) + J(pi, r2) less the point's, over policies that are nowhere worse than the point.
+
+    Raises:
+        ValueError: no policy is nowhere worse: the point is no policy's.
+    """
     features = _stacked(game)
     flow, start = _flow(game)
     found = linprog(-features.sum(1), -features.T, TOLERANCE / 100 - point.numpy(), flow, start, method="highs")
+    _solved(found)
     return float(-found.fun - point.sum())
+
+
+def _solved(found: OptimizeResult) -> None:
+    if found.status:
+        raise ValueError(f"the linear programme has no solution: {found.message.splitlines()[0]}")
 
 
 def _stacked(game: MomentGame) -> np.ndarray:

@@ -54,6 +54,12 @@ def test_a_policy_that_is_no_equilibrium_is_refuted(monkeypatch, wrong):
     assert experiment.decide(experiment.run(SMOKE, Context())).verdict == REFUTED
 
 
+def test_returns_that_no_policy_has_are_refused():
+    game = member(random_games(Context(), [0], 5, 3, 2, 4, 0.0).game, 0)
+    with pytest.raises(ValueError, match=r"^the linear programme has no solution: [^\n]+$"):
+        experiment.dominated(game, game.expert + game.horizon)
+
+
 def test_without_a_dominated_equilibrium_the_sentence_stands(frame):
     assert experiment.decide(frame.assign(dominated=frame.dominated.clip(upper=0.0))).verdict == REPRODUCED
 
