@@ -9,18 +9,16 @@ repetition. The last rows say what smaller sizes and populations buy, per member
 `csil/mujoco`, whose laptop scale has the smallest.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 from _peers.plain_csil import PlainCSIL
-from langevin import ROOT, Options, show, spread, worded, write
+from langevin import repeated, show, spread, worded, write
 from torch import Tensor
 
 from imitation.control.csil import CoherentSettings, CoherentSoftImitation
@@ -165,21 +163,9 @@ def _worded(size: Size) -> str:
     return f"{size.members} member{'s' * (size.members > 1)}"
 
 
-def options() -> argparse.Namespace:
-    """The command line, checked before anything is measured."""
-    parser = Options(description="Time our update of CSIL beside a plain writing.")
-    parser.add_argument("--repetitions", type=int, default=9, help="how often everyone is timed, at least 1")
-    default = ROOT / "results" / "benchmarks" / "csil.csv"
-    parser.add_argument("--output", type=Path, default=default, help="the CSV file")
-    chosen = parser.parse_args()
-    if chosen.repetitions < 1:
-        parser.error(f"--repetitions={chosen.repetitions}: must be at least 1")
-    return chosen
-
-
 def main() -> None:
     """Measure, write and show."""
-    chosen = options()
+    chosen = repeated("Time our update of CSIL beside a plain writing.", "csil", 9)
     torch.set_num_threads(1)
     table = measure(chosen.repetitions)
     write(table, chosen.output)

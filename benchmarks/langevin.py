@@ -193,6 +193,23 @@ class Options(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+def repeated(description: str, name: str, repetitions: int) -> argparse.Namespace:
+    """The command line of a benchmark that has nothing else to choose, checked before anything is measured.
+
+    Args:
+        name: of the CSV file in results/benchmarks.
+        repetitions: unless others are asked for.
+    """
+    parser = Options(description=description)
+    parser.add_argument("--repetitions", type=int, default=repetitions, help="how often everyone is timed, at least 1")
+    default = ROOT / "results" / "benchmarks" / f"{name}.csv"
+    parser.add_argument("--output", type=Path, default=default, help="the CSV file")
+    chosen = parser.parse_args()
+    if chosen.repetitions < 1:
+        parser.error(f"--repetitions={chosen.repetitions}: must be at least 1")
+    return chosen
+
+
 def options(words: list[str] | None = None) -> argparse.Namespace:
     """The command line, checked before anything is measured."""
     parser = Options(description="Time our Langevin sampler against its peers.")

@@ -7,7 +7,6 @@ one thread. Results by iterations are in the experiment, where they are exact; s
 measured here. Every method is run anew for each number of iterations, and the shortest of the repetitions counts.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from langevin import ROOT, Options, write
+from langevin import repeated, write
 from torch import Tensor
 
 from experiments.harness import catalogue, style
@@ -89,21 +88,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     path.write_bytes(style.rendered(figure)["figure.png"])
 
 
-def options() -> argparse.Namespace:
-    """The command line, checked before anything is measured."""
-    parser = Options(description="Time the lecture's games, primal and dual.")
-    parser.add_argument("--repetitions", type=int, default=5, help="how often every length is timed, at least 1")
-    default = ROOT / "results" / "benchmarks" / "moment_game.csv"
-    parser.add_argument("--output", type=Path, default=default, help="the CSV file")
-    chosen = parser.parse_args()
-    if chosen.repetitions < 1:
-        parser.error(f"--repetitions={chosen.repetitions}: must be at least 1")
-    return chosen
-
-
 def main() -> None:
     """Measure, write and draw."""
-    chosen = options()
+    chosen = repeated("Time the lecture's games, primal and dual.", "moment_game", 5)
     torch.set_num_threads(1)
     table = measure(chosen.repetitions)
     write(table, chosen.output)
