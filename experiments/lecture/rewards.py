@@ -14,24 +14,29 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.harness import style
+from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict, holds
 from experiments.harness.context import Context
-from experiments.harness.schema import bounded
+from experiments.harness.schema import bounded, seed_list
 from experiments.lecture import _diagram
+from experiments.lecture.compounding import COUNTED, FALSE_ALARM
 from imitation.mdp.horizon import moments, occupancies, repeated
 from imitation.mdp.lecture import two_mistakes, two_mistakes_policy
+from imitation.mdp.rollouts import rollouts
 
 EXAMPLE = two_mistakes()
 TOLERANCE = 1e-9
 POLICIES = ("changes lane", "crashes")
 LANE, CRASH, STAYED = range(3)  # members of R
+MISTAKEN, SIMULATED = 2, "simulated"  # the first of the states s2 and s3 of a mistake
 
 
 @dataclass
 class Config:
-    """crash_shares: w, the cost of a step in s3; a step in s2 costs 1 - w."""
+    """crash_shares: w, the cost of a step in s3; a step in s2 costs 1 - w. episodes: simulated, per seed."""
 
+    seeds: list[int] = seed_list()
+    episodes: int = bounded(2, 1_000_000)
     epsilons: list[float] = bounded(1e-6, 0.5)
     horizons: list[int] = bounded(2, 10_000)
     crash_shares: list[float] = bounded(0, 1)
@@ -41,6 +46,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     """One row per policy, e, H and reward: the expert's lead, its closed form, and the cloning loss.
 
     `reward` is "w" for the priced mistakes (with `crash_share` w), or "in s1" for reward 1 in the expert's own state.
+    Rows of the reward "simulated" hold each seed's mean number of steps after the mistake, which cost 1, in `gap`.
     """
     frames = []
     epsilon, none = torch.tensor(cfg.epsilons, dtype=torch.float64), torch.zeros(len(cfg.epsilons), dtype=torch.float64)
@@ -52,8 +58,24 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
         gaps = moments(home, EXAMPLE.rewards) - moments(away, EXAMPLE.rewards)  # (2, E, K)
         loss = -torch.special.xlogy(home.sum(0), policies).sum((-2, -1))
         frames.append(_rows(cfg, gaps, loss, _steps_after(epsilon, horizon)).assign(horizon=horizon))
-        context.progress(number + 1, len(cfg.horizons))
+        context.progress(number + 1, len(cfg.horizons) + len(cfg.seeds))
+    for number, seed in enumerate(cfg.seeds):
+        frames.append(_simulated(cfg, policies, context.rng(seed)).assign(seed=seed, reward=SIMULATED))
+        context.progress(len(cfg.horizons) + number + 1, len(cfg.horizons) + len(cfg.seeds))
     return pd.concat(frames, ignore_index=True)
+
+
+def _simulated(cfg: Config, policies: Tensor, rng: np.random.Generator) -> pd.DataFrame:
+    steps, rows = np.array(cfg.horizons), []
+    for p, policy in enumerate(POLICIES):
+        for e, epsilon in enumerate(cfg.epsilons):
+            played = rollouts(
+                EXAMPLE.mdp, repeated(policies[p, e], max(cfg.horizons)), cfg.episodes, rng
+            ).states.numpy()
+            after = (played >= MISTAKEN).cumsum(1)[:, steps - 1]
+            values = {"horizon": steps, "gap": after.mean(0), "slips": (after > 0).sum(0)}
+            rows.append(pd.DataFrame(values).assign(policy=policy, epsilon=epsilon))
+    return pd.concat(rows, ignore_index=True)
 
 
 def _steps_after(epsilon: Tensor, horizon: int) -> Tensor:
@@ -80,8 +102,21 @@ def _beside(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     return frame.fillna({"crash_share": -1.0}).pivot_table(index=keys, columns="policy", values=value, dropna=False)
 
 
+def _simulation_agrees(frame: pd.DataFrame) -> tuple[bool, int]:
+    """Whether every cell's interval has the closed form in it, at a level that all cells share; and how many cells."""
+    cells = [
+        (float(_steps_after(torch.tensor(epsilon, dtype=torch.float64), int(str(horizon)))), group.gap)
+        for (_, epsilon, horizon), group in frame[frame.reward == SIMULATED].groupby(["policy", "epsilon", "horizon"])
+        if group.slips.sum() >= COUNTED or group.gap.isna().any()
+    ]
+    found = [(expected, stats.mean_interval(gaps, 1 - FALSE_ALARM / len(cells))) for expected, gaps in cells]
+    return bool(cells) and all(low <= expected <= high for expected, (_, low, high) in found), len(cells)
+
+
 def decide(frame: pd.DataFrame) -> Verdict:
-    """The first policy is the worse one exactly where w < 1/2, with equal losses and the closed form everywhere."""
+    """The first policy is the worse one exactly where w < 1/2, with equal losses; all three computations agree."""
+    simulated, cells = _simulation_agrees(frame)
+    frame = frame[frame.reward != SIMULATED]
     error = float((frame.gap - frame.closed).abs().max(skipna=False))
     spread = float(_beside(frame, "loss").dropna(how="all").diff(axis=1).iloc[:, 1].abs().max(skipna=False))
     gaps = _beside(frame, "gap").dropna(how="all").reset_index()
@@ -96,9 +131,10 @@ def decide(frame: pd.DataFrame) -> Verdict:
     note = (
         f"What crashing costs if only crashes cost, where changing lane costs {largest[POLICIES[0]].abs().max():.0f}; "
         f"the order turns at w = 1/2. The cloning losses differ by {spread:.0e}, the returns under reward 1 in s1 by "
-        f"{blind:.0e}: neither tells the mistakes apart. Caption: the second pi_1 is pi_2, and the reward is missing."
+        f"{blind:.0e}: neither tells the mistakes apart. Caption: the second pi_1 is pi_2, and the reward is missing. "
+        f"Monte Carlo {'agrees' if simulated else 'does not agree'} in {cells} cells, the closed form to {error:.0e}."
     )
-    exact = error <= TOLERANCE and spread <= TOLERANCE and blind <= TOLERANCE
+    exact = simulated and error <= TOLERANCE and spread <= TOLERANCE and blind <= TOLERANCE
     return holds(exact and right and both, cost, note)
 
 
@@ -161,6 +197,8 @@ def _draw_horizons(axis, rows: pd.DataFrame, epsilon: float) -> None:
         axis.plot(group.horizon, group.gap, "-o", color=colour, markersize=2.5, label=f"{policy}, $w$ = 1")
     group = rows[(rows.reward == "in s1") & (rows.policy == POLICIES[0])].sort_values("horizon")
     axis.plot(group.horizon, group.gap, "x", color=style.BLACK, markersize=4, label="both, reward 1 in $s_1$")
+    played = rows[(rows.reward == SIMULATED) & (rows.policy == POLICIES[1])].groupby("horizon").gap.mean()
+    axis.plot(played.index, played, "s", color=style.ORANGE, markersize=5, fillstyle="none", label="crashes, simulated")
     axis.set(xscale="log", xlabel="horizon $H$ (steps)", ylabel=r"$J(\pi_E) - J(\pi)$ (reward)")
-    axis.set_title(rf"$\epsilon$ = {epsilon:g}, exact")
+    axis.set_title(rf"$\epsilon$ = {epsilon:g}, exact and simulated")
     axis.legend(loc="upper left", fontsize=6)

@@ -55,5 +55,11 @@ def test_rewards_on_one_side_decide_nothing(frame):
     assert experiment.decide(frame[~(frame.crash_share < 0.5)]).verdict == REFUTED
 
 
+def test_a_simulation_of_something_else_is_refuted(frame):
+    played = frame.reward == experiment.SIMULATED
+    assert experiment.decide(frame.assign(gap=frame.gap.where(~played, 3 * frame.gap))).verdict == REFUTED
+    assert experiment.decide(frame[~played]).verdict == REFUTED
+
+
 def test_the_figure_is_drawn(frame):
     assert len(experiment.figure(frame).axes) == 3
