@@ -76,6 +76,7 @@ def by_hand(energy: MLPEnergy, network: nn.Sequential, observation: Tensor) -> G
 
     @torch.no_grad()
     def gradient(action: Tensor) -> Tensor:
+        """dE/dy of actions (1, B, M, Dy)."""
         value, active = inputs(observation, action[MEMBER]).flatten(0, 1), []
         for linear in hidden:
             value = linear(value).relu_()

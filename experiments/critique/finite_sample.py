@@ -200,6 +200,7 @@ def _crossing(frame: pd.DataFrame, case: str) -> tuple[np.ndarray, Callable[[np.
     log_n = np.log(errors(frame, case, "edm")[0][clean])
 
     def statistic(sample: np.ndarray) -> np.ndarray:
+        """The crossover of each resample of the seeds."""
         gap = np.log(_rmse(sample[..., 0])) - np.log(_rmse(sample[..., 1]))  # negative: cloning is better
         last = gap.shape[-1] - 1 - np.argmax(gap[:, ::-1] >= 0, axis=-1)  # the last n at which EDM is not worse
         row, following = np.arange(len(gap)), (last + 1).clip(max=gap.shape[-1] - 1)

@@ -33,6 +33,7 @@ def watched(plans: Sequence[Plan], console: Console) -> Iterator[None]:
     since = time.time()
 
     def watch() -> None:
+        """Read the status files until all runs have ended, and once more after the body did."""
         pending = list(plans)
         while pending:
             last_round = finished.is_set()

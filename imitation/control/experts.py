@@ -89,6 +89,7 @@ def train(name: str, recipe: Recipe, folder: Path) -> None:
         return [one["mean"] >= WANTED[name] for one in curve[-3:]] == [True] * 3
 
     def measure(updates: int) -> bool:
+        """Evaluate, keep the policy if it is the best so far, and say whether the wanted return is reached."""
         row = {"updates": updates, "seconds": time.monotonic() - started}
         row |= _returns(name, learner.actor, "evaluation")
         if row["mean"] > max((one["mean"] for one in curve), default=-np.inf):

@@ -63,6 +63,7 @@ class _FusedLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, weight: Tensor, offset: Tensor, relu: bool) -> Tensor:
+        """The layer's output (P, N, out)."""
         bias = offset if offset.shape[1] == 1 else None
         result = linear(value, list(weight.mT), bias)
         if bias is None:
@@ -75,6 +76,7 @@ class _FusedLayer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Slopes in value, weight and offset, each only where it is asked for."""
         value, weight, result = ctx.saved_tensors
         # The slope of a sum is one number for all rows, for which oneDNN takes ten times as long.
         slope = slope.contiguous() if result is None else torch.ops.aten.threshold_backward(slope, result, 0)

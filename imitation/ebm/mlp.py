@@ -94,6 +94,7 @@ class MLPEnergy(nn.Module):
         backwards = [packed(weight.to(precision), ROWS) for weight in [*layers[:-1], layers[-1] * last]]
 
         def block(share: Tensor, action: Tensor) -> Tensor:
+            """The gradient for some rows: their share of the first layer, and their actions."""
             members, rows, samples, _ = action.shape
             first = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0])
             first.view(members, rows, samples, -1).add_(share[:, :, None])
@@ -113,6 +114,7 @@ class MLPEnergy(nn.Module):
 
         @torch.no_grad()
         def gradient(action: Tensor) -> Tensor:
+            """dE/dy of actions (P, B, M, Dy), block by block of rows."""
             if action.shape[:2] != share.shape[:2]:
                 raise ValueError(f"actions {tuple(action.shape)} do not fit observations of {tuple(share.shape[:2])}")
             result = taint[:, :, None, None] + 0 * action

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 
-from imitation.control.replay import Transitions
+from imitation.control.imitation_rows import DemonstrationRows, ImitationTraining, Steps
+from imitation.control.replay import Replay, Transitions
+from imitation.control.sac import SoftActorCritic
+from imitation.control.training import Plan
+from imitation.envs.control import Environments
 
 
 @pytest.fixture
@@ -31,3 +36,16 @@ def some_rows() -> Callable[..., Transitions]:
         return Transitions(observation, action, source, normal(observation_dim), (normal() > 1).to(source))
 
     return draw
+
+
+@pytest.fixture
+def on_pendulum() -> Callable[[SoftActorCritic], ImitationTraining]:
+    """Makes a short training of a learner with one member on Pendulum, with random demonstrations."""
+
+    def training(learner: SoftActorCritic) -> ImitationTraining:
+        states = np.random.default_rng(0).normal(size=(40, 3))
+        steps = Steps(states, np.tanh(states[:, :1]), states, np.zeros(40), np.full((40, 1), np.nan))
+        environments, replay = Environments("Pendulum-v1", [0]), Replay(1, 3, 1, 1000)
+        return ImitationTraining(learner, environments, replay, Plan(20, 12, 16, 20), DemonstrationRows([steps]))
+
+    return training

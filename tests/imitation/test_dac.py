@@ -4,17 +4,13 @@ import copy
 from dataclasses import replace
 from math import log
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from imitation.control.dac import AdversarialSettings, DiscriminatorActorCritic
-from imitation.control.imitation_rows import DemonstrationRows, ImitationTraining, Steps
 from imitation.control.networks import Perceptron
-from imitation.control.replay import Replay, Transitions
-from imitation.control.training import Plan
-from imitation.envs.control import Environments
+from imitation.control.replay import Transitions
 from imitation.population import Generators
 
 SMALL = AdversarialSettings(hidden=(16, 16))
@@ -109,13 +105,9 @@ def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
         assert torch.equal(ours, theirs)
 
 
-def test_a_run_on_pendulum():
-    states = np.random.default_rng(0).normal(size=(40, 3))
-    steps = Steps(states, np.tanh(states[:, :1]), states, np.zeros(40), np.full((40, 1), np.nan))
+def test_a_run_on_pendulum(on_pendulum):
     one = DiscriminatorActorCritic(3, 1, Generators([0]), SMALL)
-    training = ImitationTraining(one, Environments("Pendulum-v1", [0]), Replay(1, 3, 1, 1000), Plan(20, 12, 16, 20),
-                                 DemonstrationRows([steps]))  # fmt: skip
-    training.run(lambda _: None)
+    on_pendulum(one).run(lambda _: None)
     assert not bool(one.diverged().any())
 
 

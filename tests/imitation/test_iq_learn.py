@@ -2,15 +2,11 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from imitation.control.imitation_rows import DemonstrationRows, ImitationTraining, Steps
 from imitation.control.iq_learn import InverseSoftQ, InverseSoftQSettings
-from imitation.control.replay import Replay, Transitions
-from imitation.control.training import Plan
-from imitation.envs.control import Environments
+from imitation.control.replay import Transitions
 from imitation.population import Generators
 
 SMALL = InverseSoftQSettings(hidden=(16, 16), temperature=0.3, temperature_rate=0.0)
@@ -72,14 +68,10 @@ def test_a_member_is_its_single_run(exact, some_rows):
         torch.testing.assert_close(ours[1:], theirs, rtol=1e-6, atol=1e-8)
 
 
-def test_a_run_on_pendulum():
-    states = np.random.default_rng(0).normal(size=(40, 3))
-    steps = Steps(states, np.tanh(states[:, :1]), states, np.zeros(40), np.full((40, 1), np.nan))
-    learner = InverseSoftQ(3, 1, Generators([0]), SMALL)
-    training = ImitationTraining(learner, Environments("Pendulum-v1", [0]), Replay(1, 3, 1, 1000), Plan(20, 12, 16, 20),
-                                 DemonstrationRows([steps]))  # fmt: skip
-    training.run(lambda _: None)
-    assert not bool(learner.diverged().any())
+def test_a_run_on_pendulum(on_pendulum):
+    one = InverseSoftQ(3, 1, Generators([0]), SMALL)
+    on_pendulum(one).run(lambda _: None)
+    assert not bool(one.diverged().any())
 
 
 def test_defaults_are_those_of_the_comparison():

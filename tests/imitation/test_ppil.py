@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from imitation.control.imitation_rows import DemonstrationRows, ImitationTraining, Steps
 from imitation.control.ppil import ProximalPoint, ProximalPointSettings
-from imitation.control.replay import Replay, Transitions
-from imitation.control.training import Plan
-from imitation.envs.control import Environments
+from imitation.control.replay import Transitions
 from imitation.population import Generators
 
 SMALL = ProximalPointSettings(hidden=(16, 16), temperature=0.3, temperature_rate=0.0, critic_updates=3)
@@ -99,13 +96,9 @@ def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
         assert torch.equal(ours, theirs)
 
 
-def test_a_run_on_pendulum():
-    states = np.random.default_rng(0).normal(size=(40, 3))
-    steps = Steps(states, np.tanh(states[:, :1]), states, np.zeros(40), np.full((40, 1), np.nan))
+def test_a_run_on_pendulum(on_pendulum):
     one = ProximalPoint(3, 1, Generators([0]), SMALL)
-    training = ImitationTraining(one, Environments("Pendulum-v1", [0]), Replay(1, 3, 1, 1000), Plan(20, 12, 16, 20),
-                                 DemonstrationRows([steps]))  # fmt: skip
-    training.run(lambda _: None)
+    on_pendulum(one).run(lambda _: None)
     assert not bool(one.diverged().any())
 
 
