@@ -68,7 +68,7 @@ def _claim(entry: Entry, result: Result | None) -> str:
     """One claim: its row, which opens to everything that is known about it."""
     verdict = entry.verdict
     note = f'<p class="note">{escape(verdict.note)}</p>' if verdict.note else ""
-    making = _figure(result) + _making(result) if result else _command_to_come(entry)
+    making = _table(entry, result) + _figure(result) + _making(result) if result else _command_to_come(entry)
     return f"""<details id="{escape(entry.id)}" data-verdict="{verdict.verdict}">
 <summary><span class="verdict"><b>{SYMBOLS[verdict.verdict]}</b> {verdict.verdict}</span>
 <span class="statement">{escape(entry.statement)}</span>
@@ -134,6 +134,24 @@ def _figure(result: Result) -> str:
     unscripted = f'<img src="{name}/{result.scale}/{picture.name}" alt="Figure of {name}" loading="lazy">'
     return f"""<figure data-figure="{name}"><noscript>{unscripted}</noscript>
 <figcaption>{caption}</figcaption></figure>"""
+
+
+def _table(entry: Entry, result: Result) -> str:
+    """What the experiment's `table` makes of its frame, where it has one: once, in the first of its claims.
+
+    A stale frame may lack what the table is made of.
+    """
+    made = getattr(catalogue.module(result.experiment), "table", None) if _is_current(result) else None
+    if made is None or entry.id != catalogue.claims(result.experiment)[0].id:
+        return ""
+    frame, caption = made(result.frame), escape((made.__doc__ or "").partition("\n\n")[0])
+    head = "".join(f"<th>{escape(name)}" for name in frame.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}" for cell in row) for row in frame.to_numpy())
+    return f'<div class="wide"><table><caption>{caption}</caption><tr>{head}{rows}</table></div>'
+
+
+def _is_current(result: Result) -> bool:
+    return result.experiment in catalogue.experiments() and not result.is_stale
 
 
 def _making(result: Result) -> str:

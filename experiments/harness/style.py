@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pandas.core.groupby import SeriesGroupBy
 
 PAGE = 6.9  # inches: the full width of a two-column paper
 
@@ -79,6 +81,13 @@ def diverging_map(
         axis.clabel(drawn, fontsize=6)
     clipped = bool((np.abs(values - center) > reach).any())
     figure.colorbar(image, ax=axis, label=label, extend="both" if clipped else "neither")
+
+
+def median_and_range(axis: Axes, values: SeriesGroupBy, line: str, color: str, **options: Any) -> None:
+    """A line through the medians of the groups, over their keys, and a band from the least to the largest of each."""
+    middle = values.median()
+    axis.fill_between(middle.index, values.min(), values.max(), color=color, alpha=0.2, linewidth=0)
+    axis.plot(middle.index, middle.to_numpy(), line, color=color, **options)
 
 
 def rendered(figure: Figure) -> dict[str, bytes]:

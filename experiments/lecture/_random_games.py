@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from experiments.harness.context import Context
+from imitation.mdp.games import convex_maxent
 from imitation.mdp.horizon import causal_entropy
 from imitation.mdp.maxent import MomentGame, soft_best_response
 from imitation.mdp.tabular import TabularMDP
@@ -60,6 +61,21 @@ def random_games(
     log_policy = expert if scale > 0 else torch.stack(policies, 1).log()
     game = MomentGame(mdp, table, blank.moments(log_policy), horizon)
     return RandomGames(game, log_policy, multipliers)
+
+
+class LargestEntropy(NamedTuple):
+    """`multipliers` (P, K), their best response `log_policy` (H, P, S, A), and its causal `entropy` in nats, (P,)."""
+
+    multipliers: Tensor
+    log_policy: Tensor
+    entropy: Tensor
+
+
+def largest_entropy(game: MomentGame) -> LargestEntropy:
+    """The most causal entropy that the expert's moments allow, by L-BFGS on the dual and strong duality."""
+    multipliers = torch.stack([convex_maxent(member(game, index)) for index in range(len(game.expert))])
+    best = soft_best_response(game.mdp, game.reward(multipliers), game.horizon)
+    return LargestEntropy(multipliers, best.log_policy, best.value - (multipliers * game.expert).sum(-1))
 
 
 def _member(

@@ -6,12 +6,17 @@ data the clone tosses a coin; DAgger asks the expert in the states where the lea
 DAgger loses about eps d H; the coin needs 2^(d + 1) - 2 steps, which for horizons below that is as good as for ever:
 eps H^2 / 2. Where there is no way back (the control) no learner with this eps can do better, DAgger included: its bound
 is linear only if the expert recovers from one mistake at a cost that does not grow with H (Ross et al. 2011).
+
+Sampled rounds have to come across the fall before the expert can be asked there: how many episodes per round that takes
+is measured, and the claim is decided at the most.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -35,19 +40,19 @@ ORDER_TOLERANCE = 0.15
 
 @dataclass
 class Config:
-    """epsilons: of the exact laws; epsilon, episodes, rounds: of the sampled ones, episodes being per round."""
+    """epsilons: of the exact laws; epsilon, budgets, rounds: of the sampled ones, budgets in episodes per round."""
 
     seeds: list[int] = seed_list()
     depth: int = bounded(1, 30)
     epsilons: list[float] = bounded(1e-6, 0.2)
     horizons: list[int] = bounded(2, 10_000)
     epsilon: float = bounded(1e-6, 0.2)
-    episodes: int = bounded(1, 10_000)
+    budgets: list[int] = bounded(1, 10_000)
     rounds: int = bounded(2, 1000)
 
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
-    """One row per learner, cliff, e, horizon and data (and seed, if sampled): the expert's lead, exactly evaluated.
+    """One row per learner, cliff, e, horizon and data (if sampled, seed and budget): the expert's exact lead.
 
     With exact laws two rounds suffice. Sampled cloning sees as many episodes of the expert as DAgger of all kinds.
     `mistakes` is the largest probability of a slip on the expert's own states.
@@ -59,9 +64,10 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
             for epsilon in cfg.epsilons:
                 rows += [one | {"cliff": kind, "data": EXACT} for one in _exact(example, horizon, epsilon)]
             for seed in cfg.seeds:
-                rng = context.rng(seed, horizon)
                 rows += [
-                    one | {"cliff": kind, "data": SAMPLED, "seed": seed} for one in _sampled(example, horizon, cfg, rng)
+                    one | {"cliff": kind, "data": SAMPLED, "seed": seed, "episodes": episodes}
+                    for episodes in cfg.budgets
+                    for one in _sampled(example, horizon, episodes, cfg, context.rng(seed, horizon, episodes))
                 ]
         context.progress(1 if escape else 2, 2)
     return pd.DataFrame(rows)
@@ -76,8 +82,8 @@ def _exact(example: lecture.Example, horizon: int, epsilon: float) -> list[dict]
     return _judged(example, learned.policies[0], learned.policies[-1], horizon, epsilon)
 
 
-def _sampled(example: lecture.Example, horizon: int, cfg: Config, rng: np.random.Generator) -> list[dict]:
-    def visit(policy: Tensor, episodes: int = cfg.episodes) -> Tensor:
+def _sampled(example: lecture.Example, horizon: int, budget: int, cfg: Config, rng: np.random.Generator) -> list[dict]:
+    def visit(policy: Tensor, episodes: int = budget) -> Tensor:
         """Counted visits of every state over all episodes, (S, A) -> (S,)."""
         seen = rollouts(example.mdp, repeated(policy, horizon), episodes, rng)
         return step_counts(seen, example.mdp.states, example.mdp.actions).sum((0, -1))
@@ -87,24 +93,24 @@ def _sampled(example: lecture.Example, horizon: int, cfg: Config, rng: np.random
         return cloned(labels, floor=cfg.epsilon)
 
     expert = lecture.expert(example)
-    clone = fit(visit(expert, cfg.episodes * cfg.rounds)[:, None] * expert)
+    clone = fit(visit(expert, budget * cfg.rounds)[:, None] * expert)
     learned = dagger(expert, visit, fit, cfg.rounds)
     return _judged(example, clone, learned.policies[-1], horizon, cfg.epsilon)
 
 
 def _judged(example: lecture.Example, clone: Tensor, interactive: Tensor, horizon: int, epsilon: float) -> list[dict]:
     reward = repeated(example.rewards[..., 0], horizon)
-    best = float(returns(example.mdp, reward, repeated(lecture.expert(example), horizon))[-1])
-    both = {CLONING: clone, DAGGER: interactive}
+    policies = torch.stack([lecture.expert(example), clone, interactive])
+    best, *earned = returns(example.mdp, reward[:, None], repeated(policies, horizon))[-1].tolist()
     return [
         {
             "learner": name,
             "horizon": horizon,
             "epsilon": epsilon,
-            "gap": best - float(returns(example.mdp, reward, repeated(policy, horizon))[-1]),
+            "gap": best - value,
             "mistakes": float(policy[0, 1]),
         }
-        for name, policy in both.items()
+        for name, value, policy in zip((CLONING, DAGGER), earned, policies[1:], strict=True)
     ]
 
 
@@ -125,9 +131,15 @@ def _have_slope(found: list[float], expected: float) -> bool:
     return bool(found) and bool(np.all(np.abs(np.array(found) - expected) <= ORDER_TOLERANCE))
 
 
-def growth(frame: pd.DataFrame, learner: str, cliff: str) -> pd.Series:
+def sampled(frame: pd.DataFrame, episodes: float | None = None) -> pd.DataFrame:
+    """Rows from sampled rounds of so many episodes, the most if not given."""
+    return frame[frame.episodes == (frame.episodes.max() if episodes is None else episodes)]
+
+
+def growth(frame: pd.DataFrame, learner: str, cliff: str, episodes: float | None = None) -> pd.Series:
     """Per seed: the slope of log gap against log H between the shortest and the longest of the long horizons."""
-    rows = frame[(frame.data == SAMPLED) & (frame.learner == learner) & (frame.cliff == cliff)]
+    rows = sampled(frame, episodes)
+    rows = rows[(rows.learner == learner) & (rows.cliff == cliff)]
     short, long = rows[rows.horizon >= SHORTEST].horizon.min(), rows.horizon.max()
     first, last = (_log(rows[rows.horizon == horizon].set_index("seed").gap) for horizon in (short, long))
     return (last - first) / float(np.log(long / short))
@@ -135,7 +147,8 @@ def growth(frame: pd.DataFrame, learner: str, cliff: str) -> pd.Series:
 
 def advantage(frame: pd.DataFrame, cliff: str) -> pd.Series:
     """Per seed: log of cloning's lead over DAgger's at the longest horizon."""
-    rows = frame[(frame.data == SAMPLED) & (frame.cliff == cliff) & (frame.horizon == frame.horizon.max())]
+    rows = sampled(frame)
+    rows = rows[(rows.cliff == cliff) & (rows.horizon == rows.horizon.max())]
     wide = rows.pivot_table(index="seed", columns="learner", values="gap", dropna=False)
     return _log(wide[CLONING]) - _log(wide[DAGGER])
 
@@ -148,24 +161,29 @@ def decide(frame: pd.DataFrame) -> Verdict:
     equal = float((frame.mistakes - frame.epsilon).abs().max(skipna=False))
     linear = stats.mean_interval(growth(frame, DAGGER, BACK))
     better = stats.mean_interval(advantage(frame, BACK))
-    sampled = weakest([equivalent(linear, 1.0, ORDER_TOLERANCE), above(better, np.log(2.0))])
+    met = weakest([equivalent(linear, 1.0, ORDER_TOLERANCE), above(better, np.log(2.0))])
     none = stats.mean_interval(advantage(frame, NONE))
     if not orders or equal > 1e-12:
         listed = "; ".join(f"{name} with {cliff}: {np.round(slope, 2)}" for (name, cliff), slope in found.items())
         return holds(False, linear[0], f"Slopes with exact laws: {listed}. Slips differ from eps by {equal:.0e}.")
     same = equivalent(none, 0.0, 0.1)
     exact = np.mean(found[DAGGER, BACK]), np.mean(found[CLONING, BACK])
-    reach = float(frame[frame.data == SAMPLED].epsilon.max() * frame.horizon.max())
-    long = frame[(frame.data == SAMPLED) & (frame.horizon >= SHORTEST)]
-    spread = long.groupby(["learner", "cliff", "horizon"]).gap.nunique().max()
+    most, reach = sampled(frame), float(frame[frame.data == SAMPLED].epsilon.max() * frame.horizon.max())
+    spread = most[most.horizon >= SHORTEST].groupby(["learner", "cliff", "horizon"]).gap.nunique().max()
+    fewer = ", ".join(
+        f"{stats.mean_interval(growth(frame, DAGGER, BACK, budget))[0]:.2f} from {budget:g}"
+        for budget in sorted(frame.episodes.dropna().unique())[:-1]
+    )
     note = (
-        f"DAgger's slope in log H from sampled rounds, eps H up to {reach:g}; "
+        f"DAgger's slope in log H from rounds of {frame.episodes.max():g} episodes, eps H up to {reach:g} "
+        f"({fewer or 'no fewer tried'}: what a round has not come across, the expert is not asked about); "
         f"with exact laws {exact[0]:.2f}, cloning's {exact[1]:.2f}. At H = {frame.horizon.max()} cloning loses "
         f"{np.exp(better[0]):.0f} times as much with the same eps. Only where there is a way back: without one DAgger "
         f"is quadratic too ({np.mean(found[DAGGER, NONE]):.2f}) and loses {np.exp(-none[0]):.2f} times what cloning "
-        f"does. Seeds differ only in the states they cover: {spread} distinct loss(es) at most at one H >= {SHORTEST}."
+        f"does. Seeds differ only in the states they cover: {spread} distinct loss(es) at most at one H >= "
+        f"{SHORTEST} from the most episodes."
     )
-    first = Verdict(sampled.verdict, *linear)
+    first = Verdict(met.verdict, *linear)
     return jointly([first, same], note).as_corrected(note)
 
 
@@ -186,33 +204,52 @@ DASHES, MARKERS = {CLONING: "-", DAGGER: "--"}, {CLONING: "o", DAGGER: "x"}  # b
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """The lead against H for both learners, with exact laws and sampled: (a) with a way back, (b) without."""
-    drawing, axes = style.panels(1, 2, height=2.6)
+    """Loss against H, with exact laws and from the most episodes: (a) with a way back, (b) without; (c) its order in H.
+
+    (c) is the log-log slope between the horizons from 100 on, with a way back, against the episodes of a round.
+    """
+    drawing, axes = style.panels(1, 3, height=3.0)
     axes[1].sharey(axes[0])
-    for axis, cliff in zip(axes, (BACK, NONE), strict=True):
+    for axis, cliff in zip(axes, (BACK, NONE), strict=False):
         _draw(axis, frame[frame.cliff == cliff], float(frame[frame.data == SAMPLED].epsilon.iloc[0]))
         axis.set(xscale="log", yscale="log", xlabel="horizon $H$ (steps)", ylabel=r"$J(\pi_E) - J(\pi)$ (reward)")
-        axis.set_title(f"{cliff} up the cliff\nbars: 95 % over seeds")
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.2, 0.5), fontsize=6)
+        axis.set_title(cliff)
+    _draw_orders(axes[2], frame)
+    handles, labels = axes[0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside lower center", ncols=3, title="bars: 95 % over seeds")
     return drawing
 
 
-def _draw(axis, rows: pd.DataFrame, epsilon: float) -> None:
+def _draw(axis: Axes, rows: pd.DataFrame, epsilon: float) -> None:
     for learner, colour in COLOURS.items():
         mine = rows[rows.learner == learner]
-        for number, (value, group) in enumerate(mine[mine.data == EXACT].groupby("epsilon")):
+        for number, (_, group) in enumerate(mine[mine.data == EXACT].groupby("epsilon")):
             label = f"{learner}, exact laws" if not number else None
             axis.plot(group.horizon, group.gap, DASHES[learner], color=colour, linewidth=1, label=label)
             if learner == CLONING:
                 place = (group.horizon.iloc[-1], group.gap.iloc[-1])
-                axis.annotate(rf" $\epsilon$ = {value:g}", place, fontsize=6, va="center", annotation_clip=False)
-        groups = [group for _, group in mine[mine.data == SAMPLED].groupby("horizon")]
-        center, low, high = np.array([stats.mean_interval(group.gap) for group in groups]).T
-        places, bars = [group.horizon.iloc[0] for group in groups], [center - low, high - center]
-        look = {"color": colour, "markersize": 3.5, "markerfacecolor": "white", "linewidth": 0.8}
-        axis.errorbar(
-            places, center, bars, fmt=MARKERS[learner], label=rf"{learner}, sampled, $\epsilon$ = {epsilon:g}", **look
-        )
+                text = rf"$\epsilon = 10^{{{np.log10(group.epsilon.iloc[0]):.0f}}}$"
+                axis.annotate(text, place, (3, 0), textcoords="offset points", fontsize=6, annotation_clip=False)
+        groups = [group for _, group in sampled(mine).groupby("horizon")]
+        _bars(axis, [group.horizon.iloc[0] for group in groups], [group.gap for group in groups], learner,
+              rf"{learner}, sampled, $\epsilon$ = {epsilon:g}")  # fmt: skip
     grid = np.array([rows.horizon.min(), rows.horizon.max()])
     axis.plot(grid, epsilon * grid, ":", color=style.GREY, label=r"$\epsilon H$, $\epsilon H^2$")
     axis.plot(grid, epsilon * grid**2, ":", color=style.GREY)
+
+
+def _bars(axis: Axes, places: list, samples: list[pd.Series], learner: str, label: str | None) -> None:
+    center, low, high = np.array([stats.mean_interval(one) for one in samples]).T
+    look = {"color": COLOURS[learner], "markersize": 3.5, "markerfacecolor": "white", "linewidth": 0.8}
+    axis.errorbar(places, center, [center - low, high - center], fmt=MARKERS[learner], label=label, **look)
+
+
+def _draw_orders(axis: Axes, frame: pd.DataFrame) -> None:
+    budgets = sorted(frame.episodes.dropna().unique())
+    for learner in COLOURS:
+        _bars(axis, budgets, [growth(frame, learner, BACK, budget) for budget in budgets], learner, None)
+    for order in (1, 2):
+        axis.axhline(order, color=style.GREY, linestyle=":")
+    axis.set(xscale="log", xlabel="episodes per round", ylabel="slope of log loss in log $H$", title=BACK)
+    axis.set_xticks(budgets, [f"{budget:g}" for budget in budgets], minor=False)
+    axis.minorticks_off()

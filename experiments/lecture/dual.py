@@ -18,8 +18,8 @@ from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, holds
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
-from experiments.lecture._random_games import RandomGames, member, random_games
-from imitation.mdp.games import convex_maxent, dual_maxent, smoothness_step
+from experiments.lecture._random_games import RandomGames, largest_entropy, random_games
+from imitation.mdp.games import dual_maxent, smoothness_step
 from imitation.mdp.horizon import causal_entropy
 from imitation.mdp.maxent import COST, REWARD, curvature
 
@@ -67,11 +67,9 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def _measured(cfg: Config, games: RandomGames) -> pd.DataFrame:
     game = games.game
-    convex = torch.stack([convex_maxent(member(game, index)) for index in range(len(cfg.seeds))])
-    best = REWARD.respond(game.mdp, game.reward(convex), game.horizon)
-    most_entropy = best.value - (convex * game.expert).sum(-1)
-    identified = _identified(curvature(game, best.log_policy))
-    convex_gap = (game.moments(best.log_policy) - game.expert).norm(dim=-1)
+    convex, log_policy, most_entropy = largest_entropy(game)
+    identified = _identified(curvature(game, log_policy))
+    convex_gap = (game.moments(log_policy) - game.expert).norm(dim=-1)
     frames, first = [], {}
     for name, convention in CONVENTIONS.items():
         path = dual_maxent(game, smoothness_step(game), cfg.iterations, convention=convention)
@@ -202,8 +200,6 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 
 def _draw(axis, rows: pd.DataFrame, column: str, colour: str, line: str, label: str) -> None:
-    """Median over games, and the range of all of them; below 1e-16 is rounding."""
+    """Over games; below 1e-16 is rounding."""
     values = rows.assign(size=rows[column].abs().clip(lower=1e-16)).groupby("iteration")["size"]
-    middle = values.median()
-    axis.fill_between(middle.index, values.min(), values.max(), color=colour, alpha=0.2, linewidth=0)
-    axis.plot(middle.index, np.asarray(middle), line, color=colour, markersize=3, label=label)
+    style.median_and_range(axis, values, line, color=colour, markersize=3, label=label)

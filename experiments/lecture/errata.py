@@ -33,6 +33,7 @@ SHARD_AXES = ("seeds",)
 TOLERANCE = 1e-6  # of numbers of order 1 to 1000: numerical minima of entropies are exact to about 1e-8
 CLEARLY = 1e-3  # by how much a printed value has to miss
 TWO = torch.tensor([[0.0, 1.0]], dtype=torch.float64)  # the audit's single step: costs 0 and 1
+NOTHING = 0.0  # what a statement claims that says there is nothing to gain
 PENALTY, ROUNDS = 0.1, 40  # the gap of the method of multipliers shrinks by half or more per round
 
 
@@ -100,14 +101,17 @@ def staying(cfg: Config, _: Context) -> list[Case]:
     return [Case(name, e * h**2, _lost(e, 0.0, h), (h - 1) - (1 - (1 - e) ** (h - 1)) / e) for e, h, name in _grid(cfg)]
 
 
-def _mistakes(epsilon: float, horizon: int) -> Tensor:
-    """J(pi_E, f) - J(pi, f) in Fig. 18.2, (policy: lane change or crash, reward: -1[s2] or -1[s3])."""
+def _mistakes(horizon: int, policies: Tensor) -> Tensor:
+    """J(pi_E, f) - J(pi, f) in Fig. 18.2, (policy, reward: -1[s2] or -1[s3]).
+
+    Args:
+        policies: probabilities (lane change, crash) of each policy's mistakes, (P, 2).
+    """
     example = two_mistakes()
-    rates = torch.tensor([[0.0, 0.0], [epsilon, 0.0], [0.0, epsilon]], dtype=torch.float64)
-    policies = two_mistakes_policy(rates[:, 0], rates[:, 1])
+    played = two_mistakes_policy(*torch.cat([torch.zeros_like(policies[:1]), policies]).T)
     worth = torch.stack(
         [
-            returns(example.mdp, repeated(example.rewards[..., k], horizon)[:, None], repeated(policies, horizon))[-1]
+            returns(example.mdp, repeated(example.rewards[..., k], horizon)[:, None], repeated(played, horizon))[-1]
             for k in (0, 1)
         ],
         -1,
@@ -115,14 +119,19 @@ def _mistakes(epsilon: float, horizon: int) -> Tensor:
     return worth[0] - worth[1:]
 
 
+def _lane_and_crash(epsilon: float) -> Tensor:
+    """pi_1, which changes lanes, and pi_2, which crashes."""
+    return epsilon * torch.eye(2, dtype=torch.float64)
+
+
 def caption(cfg: Config, _: Context) -> list[Case]:
-    """Fig. 18.2: what the crash costs more than the lane change; nothing, if both policies are pi_1."""
+    """Fig. 18.2: what the second policy costs more than the first, if a crash is punished: both pi_1, pi_1 and pi_2."""
     cases = []
     for e, horizon, name in _grid(cfg):
-        lost = _mistakes(e, horizon)
+        lane, crash = _lane_and_crash(e)
+        printed, truth = (_mistakes(horizon, torch.stack([lane, second]))[:, 1] for second in (lane, crash))
         closed = (horizon - 2) - (1 - e) * (1 - (1 - e) ** (horizon - 2)) / e
-        printed = float(lost[0, 1] - lost[0, 1])  # pi_1 beside pi_1
-        cases.append(Case(name, printed, float(lost[1, 1] - lost[0, 1]), closed))
+        cases.append(Case(name, float(printed[1] - printed[0]), float(truth[1] - truth[0]), closed))
     return cases
 
 
@@ -140,12 +149,15 @@ def payoff_range(cfg: Config, _: Context) -> list[Case]:
 
 
 def pareto_claim(_cfg: Config, _: Context) -> list[Case]:
-    """Section 18.4.1: what an equilibrium leaves to gain on one reward (printed: 0), and on both at once."""
+    """Section 18.4.1: what an equilibrium leaves to gain: on one reward at no loss on the other, and on both at once.
+
+    A statement, not a formula: it says that nothing is left to gain.
+    """
     example = pareto()
     action_a = torch.eye(3, dtype=torch.float64)[1][None]
     blank = MomentGame(example.mdp, example.rewards, torch.zeros(2, dtype=torch.float64), STEPS)
     game = MomentGame(example.mdp, example.rewards, blank.moments(repeated(action_a.log(), STEPS)), STEPS)
-    return [Case("returns (5,5), (5,5), (5,6)", 0.0, dominated(game, game.expert), 0.0, equilibrium(game)[0])]
+    return [Case("returns (5,5), (5,5), (5,6)", NOTHING, dominated(game, game.expert), NOTHING, equilibrium(game)[0])]
 
 
 def lemma(cfg: Config, _: Context) -> list[Case]:
@@ -155,7 +167,7 @@ def lemma(cfg: Config, _: Context) -> list[Case]:
     """
     cases = []
     for e, horizon, name in _grid(cfg):
-        lost = _mistakes(e, horizon)[1]
+        lost = _mistakes(horizon, _lane_and_crash(e))[1]
         worst = sum(e * (1 - e) ** (k - 2) * (horizon - k) for k in range(2, horizon + 1))
         cases.append(Case(name, float(lost.min()), worst, float(lost.max())))
     return cases
@@ -294,6 +306,14 @@ SUB_IDS = dict(
 )  # fmt: skip
 
 
+def counterexample(place: str, frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The case in which the printed form misses most: its row as printed and its row as corrected."""
+    rows = frame[frame.place == place]
+    printed, corrected = (rows[rows.form == form] for form in ("printed", "corrected"))
+    worst = printed.iloc[int(np.argmax(printed.error.fillna(np.inf)))]
+    return worst, corrected[corrected.case == worst.case].iloc[0]
+
+
 def decide_place(place: str, frame: pd.DataFrame) -> Verdict:
     """Corrected if the printed form misses in some case and the corrected form in none."""
     rows = frame[frame.place == place]
@@ -302,8 +322,7 @@ def decide_place(place: str, frame: pd.DataFrame) -> Verdict:
         return holds(False, float("nan"), "Not in the frame.")
     if bool((printed.error <= TOLERANCE).all()):
         return holds(True, float(printed.value.iloc[0]), "The printed form is right in every case.")
-    worst = printed.iloc[int(np.argmax(printed.error.fillna(np.inf)))]
-    right = corrected[corrected.case == worst.case].iloc[0]
+    worst, right = counterexample(place, frame)
     note = (
         f"{PLACES[place][2]}. Counterexample ({worst.case}): printed {worst.value:.6g}, true {worst.truth:.6g}, "
         f"corrected {right.value:.6g}" + (f" of {right.truth:.6g}" if right.truth != worst.truth else "") + "."
@@ -342,6 +361,22 @@ CLAIMS = [
         for place, (_, printed, _) in PLACES.items()
     ),
 ]
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every audited place: what is printed, the correction, and the case in which the printed form misses most.
+
+    The last three columns are one quantity of that case: as the printed form gives it, by an independent computation,
+    and as the corrected form gives it (with the quantity that it is about, where that is another).
+    """
+    rows = []
+    for place, (_, printed, correction) in PLACES.items():
+        worst, right = counterexample(place, frame)
+        corrected = f"{right.value:.6g}" + (f" (of {right.truth:.6g})" if right.truth != worst.truth else "")
+        values = f"{worst.value:.6g}", f"{worst.truth:.6g}", corrected
+        rows.append((place, printed, correction, worst.case, *values))
+    columns = ["place", "printed", "corrected", "counterexample", "value as printed", "true", "value as corrected"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def figure(frame: pd.DataFrame) -> Figure:

@@ -291,8 +291,5 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 
 def _draw(axis, rows: pd.DataFrame, along: str, value: str, colour: str, line: str, label: str | None) -> None:
-    """Median over games, and the range of all."""
     values = rows.assign(size=rows[value].clip(lower=1e-16)).groupby(along)["size"]
-    middle = values.median()
-    axis.fill_between(middle.index, values.min(), values.max(), color=colour, alpha=0.2, linewidth=0)
-    axis.plot(middle.index, np.asarray(middle), line, color=colour, markersize=3, label=label)
+    style.median_and_range(axis, values, line, color=colour, markersize=3, label=label)

@@ -182,8 +182,6 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 
 def _draw(axis, rows: pd.DataFrame, along: str, value: str, colour: str, line: str, label: str) -> None:
-    """Median over games, and the range of all; lambda starts at 0, which a log axis leaves out."""
+    """Lambda starts at 0, which a log axis leaves out."""
     values = rows[rows[value] > 0].groupby(along)[value]
-    middle = values.median()
-    axis.fill_between(middle.index, values.min(), values.max(), color=colour, alpha=0.15, linewidth=0)
-    axis.plot(middle.index, np.asarray(middle), line, color=colour, markersize=3, label=label)
+    style.median_and_range(axis, values, line, color=colour, markersize=3, label=label)

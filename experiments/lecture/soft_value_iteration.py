@@ -19,10 +19,10 @@ from experiments.harness.claim import Claim, Verdict, holds
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
 from experiments.lecture._printed import PRINTED_WITH_DESCENT, printed_response
-from experiments.lecture._random_games import RandomGames, member, random_games
-from imitation.mdp.games import convex_maxent, dual_maxent, smoothness_step
+from experiments.lecture._random_games import RandomGames, largest_entropy, member, random_games
+from imitation.mdp.games import dual_maxent, smoothness_step
 from imitation.mdp.horizon import causal_entropy, occupancies
-from imitation.mdp.maxent import COST, Convention, MomentGame, soft_best_response, soft_best_response_to_cost
+from imitation.mdp.maxent import COST, Convention, MomentGame, soft_best_response_to_cost
 from imitation.mdp.processes import self_loops
 
 SHARD_AXES = ("seeds",)
@@ -114,13 +114,10 @@ def numerical_minimum(game: MomentGame, cost: Tensor) -> float:
 
 def _matched(cfg: Config, games: RandomGames, form: str, convention: Convention) -> pd.DataFrame:
     game = games.game
-    convex = torch.stack([convex_maxent(member(game, index)) for index in range(len(cfg.seeds))])
-    best = soft_best_response(game.mdp, game.reward(convex), game.horizon)
-    most_entropy = best.value - (convex * game.expert).sum(-1)
     path = dual_maxent(game, smoothness_step(game), cfg.iterations, convention=convention)
     log_policy = convention.respond(game.mdp, game.reward(path.multipliers[-1]), game.horizon).log_policy
     gap = (path.moments[-1] - game.expert).norm(dim=-1)
-    deficit = most_entropy - causal_entropy(game.mdp, log_policy.exp())
+    deficit = largest_entropy(game).entropy - causal_entropy(game.mdp, log_policy.exp())
     columns = {"gap": gap.numpy(), "deficit": deficit.numpy()}
     return pd.DataFrame(columns).assign(seed=cfg.seeds, part="matching", form=form, size=game.horizon)
 

@@ -12,7 +12,6 @@ Plain policy gradient, J's slope without F^+, is beside them: it is not of the f
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ from experiments.harness.claim import Claim, Verdict, holds
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
 from experiments.lecture._random_games import member, random_games
-from imitation.mdp.horizon import occupancies
+from imitation.mdp.horizon import occupancies, policy_value, repeated
 from imitation.mdp.maxent import soft_best_response_to_cost
 from imitation.mdp.processes import self_loops
 from imitation.mdp.soft import next_value
@@ -86,11 +85,7 @@ def _differences(mdp: TabularMDP, horizon: int, rewards: Tensor, step: float) ->
 
 def _payoffs(mdp: TabularMDP, policy: Tensor, reward: Tensor) -> Tensor:
     """Q of the policy, (H, S, A)."""
-    value, steps = torch.zeros(mdp.states, dtype=torch.float64), []
-    for law in policy.flip(0):
-        steps.append(reward + next_value(mdp, value))
-        value = (law * steps[-1]).sum(-1)
-    return torch.stack(steps[::-1])
+    return reward + next_value(mdp, policy_value(mdp, repeated(reward, len(policy)), policy)[1:])
 
 
 def _slope(mdp: TabularMDP, logits: Tensor, reward: Tensor) -> Tensor:
@@ -161,9 +156,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         for method, (colour, line, label) in looks.items():
             rows = frame[(frame.game == game) & (frame.method == method)]
             values = rows.assign(size=rows.difference.clip(lower=1e-17)).groupby("update")["size"]
-            middle = values.median()
-            axis.fill_between(middle.index, values.min(), values.max(), color=colour, alpha=0.2, linewidth=0)
-            axis.plot(middle.index, np.asarray(middle), line, color=colour, markersize=2.5, label=label)
+            style.median_and_range(axis, values, line, color=colour, markersize=2.5, label=label)
         axis.axhline(TOLERANCE, color=style.GREY, linewidth=0.8)
         axis.set(yscale="log", xlabel="updates", title=game)
     axes[0].annotate("bar", (1, TOLERANCE), (0, 3), textcoords="offset points", fontsize=7, color=style.GREY)

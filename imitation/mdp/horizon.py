@@ -6,6 +6,11 @@ Steps h = 1..H are the leading axis of everything that depends on time: rewards 
 
 One pass solves many horizons: with a reward that stays the same the last k steps are the solution of horizon k
 (`Plan.shorter`), and with a policy that stays the same the first k steps are its law over horizon k (`returns`).
+Policies are kept as logarithms, and values are what a log-sum-exp gives: no horizon under- or overflows. Visits are
+sums of products of probabilities, without cancellation, so that plain float64 has them to a relative error of about H
+times its own, and what it rounds to zero, below 1e-308, adds nothing to any expectation; where the logarithm of so
+small a probability is itself wanted there is `log_occupancies`.
+
 Soft dynamic programming (Lecture 18, eqs. (18.5)-(18.14) in their corrected form; Ziebart 2010):
 
     Q_h = r_h + P V_{h+1},    V_h = T log sum_a exp(Q_h / T),    log pi_h = (Q_h - V_h) / T

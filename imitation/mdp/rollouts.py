@@ -30,13 +30,14 @@ def rollouts(mdp: TabularMDP, policy: Float[Tensor, "H S A"], episodes: int, rng
         raise ValueError(f"episodes={episodes}: must be at least 1")
     check_probabilities("policy", policy)
     choose, move = _thresholds(policy), _thresholds(mdp.transition)
-    state = _drawn(np.broadcast_to(_thresholds(mdp.initial), (episodes, mdp.states)), rng)
-    states, actions = np.empty((2, episodes, len(policy)), dtype=np.int64)
-    for step in range(len(policy)):
-        states[:, step] = state
-        actions[:, step] = _drawn(choose[step, state], rng)
-        state = _drawn(move[state, actions[:, step]], rng)
-    return Episodes(torch.from_numpy(states), torch.from_numpy(actions))
+    draws = rng.random((2 * len(policy) + 1, episodes, 1))  # at once: a call per step costs more than its numbers
+    state = _inverted(_thresholds(mdp.initial), draws[0])
+    states, actions = np.empty((2, len(policy), episodes), dtype=np.int64)
+    for step, (first, second) in enumerate(zip(draws[1::2], draws[2::2], strict=True)):
+        states[step] = state
+        actions[step] = _inverted(choose[step, state], first)
+        state = _inverted(move[state, actions[step]], second)
+    return Episodes(torch.from_numpy(states.T), torch.from_numpy(actions.T))
 
 
 def _thresholds(probabilities: Tensor) -> np.ndarray:
@@ -45,9 +46,9 @@ def _thresholds(probabilities: Tensor) -> np.ndarray:
     return np.where(sums >= sums[..., -1:], 1.0, sums)
 
 
-def _drawn(thresholds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One index per row (N, K) -> (N,), by inversion."""
-    return (rng.random((len(thresholds), 1)) >= thresholds).sum(-1)
+def _inverted(thresholds: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """One index per row, (N, K) or (K,) at draws (N, 1) -> (N,), by inversion."""
+    return np.add.reduce(draws >= thresholds, -1)
 
 
 def step_counts(episodes: Episodes, states: int, actions: int) -> Float[Tensor, "H S A"]:

@@ -3,7 +3,9 @@
 import re
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -270,3 +272,24 @@ def test_only_a_claim_with_an_experiment_says_how_to_run_it():
     assert "python -m experiments" not in page([undecided], {})
     decidable = replace(undecided, experiment="critique/gradient_sign")
     assert "python -m experiments experiment=critique/gradient_sign scale=laptop<" in page([decidable], {})
+
+
+def test_a_table_of_an_experiment_stands_once_and_as_plain_text(tmp_path, monkeypatch):
+    rows, measured = fabricated(tmp_path / EXPERIMENT / "laptop")
+
+    def table(frame):
+        """What was found."""
+        return pd.DataFrame({"place": [NASTY], "value": [frame.shape[0]]})
+
+    claims = [SimpleNamespace(id=OPEN), SimpleNamespace(id=REFUSED)]
+    module = SimpleNamespace(CLAIMS=claims, table=table, figure=None)
+    real = catalogue.module
+    monkeypatch.setattr(catalogue, "module", lambda name: module if name == EXPERIMENT else real(name))
+    found = [*catalogue.experiments(), EXPERIMENT]
+    monkeypatch.setattr(catalogue, "experiments", lambda: found)
+    monkeypatch.setattr(Result, "is_stale", False)
+    text = page(rows, measured)
+    expected = f"<caption>What was found.</caption><tr><th>place<th>value<tr><td>{escape(NASTY)}<td>0</table>"
+    assert text.count(expected) == 1
+    monkeypatch.setattr(Result, "is_stale", True)
+    assert expected not in page(rows, measured)

@@ -13,8 +13,9 @@ from experiments.lecture.dagger import BACK, CLONING, DAGGER, EXACT, NONE, SAMPL
 
 SMOKE = catalogue.canonical("lecture/dagger", "smoke")
 CONFIG = dataclasses.replace(
-    catalogue.canonical("lecture/dagger", "laptop"), seeds=[0, 1, 2], epsilons=[1e-5, 1e-4], horizons=[100, 300, 1000]
-)
+    catalogue.canonical("lecture/dagger", "laptop"), seeds=[0, 1, 2], epsilons=[1e-5, 1e-4],
+    horizons=[100, 300, 1000], budgets=[1, 20],
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +98,17 @@ def test_sampled_rounds_that_grow_quadratically_are_refuted(frame):
     assert experiment.decide(broken).verdict == REFUTED
 
 
+def test_the_most_episodes_decide_and_fewer_are_told(frame):
+    few = experiment.growth(frame, DAGGER, BACK, 1)
+    assert (few < 1 - experiment.ORDER_TOLERANCE).all()  # at H = 100 too few fall for the expert to be asked below
+    assert f"{few.mean():.2f} from 1:" in experiment.decide(frame).note
+    assert experiment.decide(frame[frame.episodes != 20]).verdict == REFUTED
+
+
 def test_a_seed_that_diverged_is_never_dropped(frame):
     diverged = (frame.seed == 1) & (frame.learner == DAGGER)
     assert experiment.decide(frame.assign(gap=frame.gap.where(~diverged))).verdict == INCONCLUSIVE
 
 
 def test_the_figure_is_drawn(frame):
-    assert len(experiment.figure(frame).axes) == 2
+    assert len(experiment.figure(frame).axes) == 3

@@ -60,3 +60,13 @@ def test_the_printed_recursion_in_place_of_the_corrected_is_refuted(monkeypatch)
     frame = experiment.run(SMOKE, Context())
     assert experiment.decide_place("(18.13)", frame).verdict == REFUTED
     assert experiment.decide_all(frame).verdict == REFUTED
+
+
+def test_the_table_has_every_place_with_a_counterexample(frame):
+    table = experiment.table(frame)
+    assert list(table.place) == list(experiment.PLACES)
+    assert (table["value as printed"] != table["true"]).all()
+    row = table[table.place == "(18.11)"].iloc[0]
+    assert (row["printed"], row["corrected"]) == ("exp(+m)", "exp(-m)")
+    assert float(row["value as printed"]) == pytest.approx(0.1489, abs=5e-5)
+    assert float(row["true"]) == pytest.approx(-0.3133, abs=5e-5)
