@@ -8,6 +8,7 @@ the data: it is the expected coherent reward per alpha, and near zero for a poli
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -22,6 +23,7 @@ from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict, above, below, holds, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
+from imitation.control import experts
 from imitation.envs.making import make
 from imitation.policies import Cloning, HetStat, TanhNormalMLP, coherent_reward, tanh_normal
 from imitation.policies.hetstat import wave_features
@@ -36,7 +38,7 @@ EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 ON, AWAY = 2.0, 8.0
 RETURNED = 0.5  # of the divergence on the data: below this share a policy counts as having returned
 FEATURE_TOLERANCE = 1e-12
-NOISE = 0.1  # of the demonstrated actions before tanh
+NOISE = 0.1  # of the line's demonstrated actions before tanh
 
 
 @dataclass
@@ -50,6 +52,11 @@ class Config:
     hidden: list[int] = bounded(1, 4096)
     bottleneck: int = bounded(1, 4096)
     features: int = bounded(2, 4096)
+
+
+def inputs(_: Config) -> list[Path]:
+    """The experts: another one makes a result stale."""
+    return [experts.FOLDER / f"{task}.safetensors" for task in TASKS]
 
 
 @dataclass(frozen=True)
@@ -116,11 +123,10 @@ def demonstrated(x: Tensor) -> Tensor:
 
 
 def _rollouts(cfg: Config, task: str) -> Data:
-    """Demonstrations of a random linear policy, and states of its further rollouts, of others, and of its own scaled.
+    """Demonstrations of the kept expert, and states that it visits as well, of other policies, and its own scaled.
 
-    The demonstrator acts by tanh(K z + noise), z the state standardised over a random policy's rollout; K is drawn
-    per seed. The other states are those of a random policy and of another K; scaled states lie on the rays from the
-    data's mean through its states, 1.5 to 20 times as far.
+    The other policies are a uniform one and tanh(K z), z the state standardised over the uniform one's rollout, K drawn
+    per seed. Scaled states lie on the rays from the data's mean through its states, 1.5 to 20 times as far.
     """
     members = [_one_task(cfg.rows, task, seed) for seed in cfg.seeds]
     observations, actions, places = (torch.from_numpy(np.stack(value)).float() for value in zip(*members, strict=True))
@@ -134,19 +140,21 @@ def _one_task(rows: int, task: str, seed: int) -> tuple[np.ndarray, np.ndarray, 
     env.reset(seed=seed)
     wandering, _ = _rollout(env, rows // 2, lambda _: rng.uniform(-1, 1, actions))
     mean, scale = wandering.mean(0), wandering.std(0)
-    gains = rng.normal(size=(2, actions, width)) / np.sqrt(width)
-
-    def linear(gain: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda state: np.tanh(gain @ ((state - mean) / scale) + NOISE * rng.normal(size=actions))
-
-    states, acts = _rollout(env, rows + rows // 2, linear(gains[0]))
-    other, _ = _rollout(env, rows // 2, linear(gains[1]))
+    gain = rng.normal(size=(actions, width)) / np.sqrt(width)
+    other, _ = _rollout(env, rows // 2, lambda state: np.tanh(gain @ ((state - mean) / scale)))
+    states, acts = _rollout(env, rows + rows // 2, _expert(task))
     env.close()
     order = rng.permutation(len(states))  # the demonstrations and the held-out states are of the same distribution
     data, held_out = states[order[:rows]], states[order[rows:]]
     factors = np.geomspace(1.5, 20, len(held_out))[:, None]
     scaled = data.mean(0) + factors * (held_out - data.mean(0))
     return data, acts[order[:rows]], np.concatenate([held_out, wandering, other, scaled])
+
+
+def _expert(task: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The mode of the expert that is kept for a task."""
+    expert = experts.load(task)
+    return lambda state: expert.act(torch.from_numpy(state).float()[None, None])[0, 0].double().numpy()
 
 
 def _rollout(env: gymnasium.Env, steps: int, act: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -372,7 +372,9 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place, (_, printed, correction) in PLACES.items():
         worst, right = counterexample(place, frame)
-        corrected = f"{right.value + 0.0:.6g}" + (f" (of {right.truth + 0.0:.6g})" if right.truth != worst.truth else "")
+        corrected = f"{right.value + 0.0:.6g}" + (
+            f" (of {right.truth + 0.0:.6g})" if right.truth != worst.truth else ""
+        )
         values = f"{worst.value + 0.0:.6g}", f"{worst.truth + 0.0:.6g}", corrected  # no minus zero
         rows.append((place, printed, correction, worst.case, *values))
     columns = ["place", "printed", "corrected", "counterexample", "value as printed", "true", "value as corrected"]

@@ -11,6 +11,7 @@ from experiments.csil import stationary as experiment
 from experiments.harness import catalogue
 from experiments.harness.claim import CORRECTED, INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
+from imitation.control import experts
 from imitation.policies import HetStat, TanhNormalMLP, hetstat
 
 SMOKE = catalogue.canonical("csil/stationary", "smoke")
@@ -117,3 +118,10 @@ def test_rollouts_are_the_same_for_a_seed_and_differ_between_seeds():
 def test_bins_hold_their_places():
     frame = experiment._binned([5], np.array([[1.0, 3.0, 7.0]]), np.array([[0.5, 0.9, 100.0]]))
     assert frame[["seed", "x", "value", "count"]].to_numpy().tolist() == [[5, 0, 2, 2], [5, 32, 7, 1]]
+
+
+def test_the_demonstrator_is_the_kept_expert():
+    data = experiment._rollouts(dataclasses.replace(SMOKE, rows=30), "Hopper-v5")
+    expected = experts.load("Hopper-v5").act(data.observations.flatten(0, 1)[None])[0]
+    torch.testing.assert_close(data.actions.flatten(0, 1), expected, rtol=0, atol=1e-5)
+    assert [path.name for path in experiment.inputs(SMOKE)] == ["HalfCheetah-v5.safetensors", "Hopper-v5.safetensors"]
