@@ -33,6 +33,7 @@ from imitation.demonstrations.sources import EXPERT
 from imitation.envs.control import OPTIONS, Environments
 from imitation.envs.making import make
 from imitation.policies import Cloning, HetStat
+from imitation.policies.cloning import Fit
 from imitation.population import Generators, uniform_like
 
 DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSIL's last batch, see CoherentInfo
@@ -240,20 +241,30 @@ def _kept(demonstrations: Demonstrations, keep: int, seed: int) -> Steps:
 
 
 def cloned(one: Task, method: str, context: Context, steps: Sequence[int]) -> tuple[dict[int, HetStat], pd.DataFrame]:
-    """HetStat fitted by the faithful loss: as it is after these numbers of steps, with its returns there."""
-    cfg, random, rows = one.cfg, one.generators(1), one.rows.rows
+    """HetStat fitted by the faithful loss: as it is after these numbers of steps, with its returns there.
+
+    Goes on from the last checkpoint if there is one; with the environment the method is its name.
+    """
+    cfg, random, rows, key = one.cfg, one.generators(1), one.rows.rows, f"{one.name} {method}"
     policy = HetStat(*one.sizes, random, tuple(cfg.hidden), features=cfg.features).to(one.device)
-    stages, found = {}, []
-
-    def look(step: float, _: float) -> None:
-        if step in steps:
-            stages[int(step)] = policy.frozen()
-            found.extend(one.frame(method, int(step), _returns(one, CoherentActor(policy).mode, spoilt(policy))))
-        context.progress(step, max(steps))
-
-    fit = Cloning(batch=cfg.batch)
-    fit.fit(policy, rows.observation, rows.action, random, max(steps), one.rows.counts, look)
-    return stages, pd.DataFrame(found)
+    fit = Fit(Cloning(batch=cfg.batch), policy, rows.observation, rows.action, random, one.rows.counts)
+    stages, found, written = {}, [], time.monotonic()
+    if state := context.kept(key):
+        fit.load_state_dict(state["fit"])
+        stages, found = state["stages"], state["rows"]
+    while fit.steps < max(steps):
+        fit.step()
+        if fit.steps in steps:
+            stages[fit.steps] = policy.frozen().state_dict()
+            found += one.frame(method, fit.steps, _returns(one, CoherentActor(policy).mode, spoilt(policy)))
+        if fit.steps == max(steps) or time.monotonic() - written >= KEEP_SECONDS:
+            context.keep(key, {"fit": fit.state_dict(), "stages": stages, "rows": found})
+            written = time.monotonic()
+        context.progress(fit.steps, max(steps))
+    clones = {step: policy.frozen() for step in stages}
+    for step, clone in clones.items():
+        clone.load_state_dict(stages[step])
+    return clones, pd.DataFrame(found)
 
 
 def train(

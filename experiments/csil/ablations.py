@@ -98,7 +98,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
         task = _study.task(cfg, name, context.device)
         mixed = task.shuffled()
         clones, rows = _study.cloned(task, BC, context, cfg.cloning)
-        mixed_clone = _study.cloned(mixed, BC, context, [cfg.start])[0][cfg.start]
+        mixed_clone = _study.cloned(mixed, f"{BC} of {SHUFFLED}", context, [cfg.start])[0][cfg.start]
         every = variants(cfg, task.sizes[1])
         tasks = [mixed if one.shuffled else task for one in every.values()]
         whole = tasks[0].beside(*tasks[1:])

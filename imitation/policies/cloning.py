@@ -6,8 +6,10 @@ of the mean go slack: its errors are divided by the variance.
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -103,28 +105,70 @@ class Cloning:
         Raises:
             ValueError: shapes that do not fit, no rows, or data that are not finite or not in [-1, 1].
         """
-        rows = [observations.shape[1]] * len(random) if rows is None else list(rows)
-        _check(observations, actions, random, rows)
-        optimiser = torch.optim.Adam(policy.parameters(), lr=self.learning_rate, fused=True)
-        diverged = torch.zeros(len(random), dtype=torch.bool, device=actions.device)
-        for step in range(steps):
-            chosen = self._minibatch(random, rows, actions.device)
-            loss = LOSSES[self.loss](policy, observations.gather(1, _wide(chosen, observations)),
-                                     actions.gather(1, _wide(chosen, actions)))  # fmt: skip
-            optimiser.zero_grad()
-            loss.sum().backward()
-            optimiser.step()
-            diverged |= ~loss.detach().isfinite()
-            if bool(diverged.any()):
-                spoil(policy, diverged)
+        fit = Fit(self, policy, observations, actions, random, rows)
+        while fit.steps < steps:
+            fit.step()
             if progress:
-                progress(step + 1, steps)
-        return diverged
+                progress(fit.steps, steps)
+        return fit.diverged
 
-    def _minibatch(self, random: Generators, rows: Sequence[int], device: torch.device) -> Tensor:
+
+class Fit:
+    """A fit under way, which `state_dict` lets go on elsewhere. Arguments and errors are those of `Cloning.fit`.
+
+    `steps` counts the updates, `diverged` (P,) says which members were stopped.
+    """
+
+    def __init__(
+        self,
+        cloning: Cloning,
+        policy: nn.Module,
+        observations: Float[Tensor, "P T Dx"],
+        actions: Float[Tensor, "P T Da"],
+        random: Generators,
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        self.rows = [observations.shape[1]] * len(random) if rows is None else list(rows)
+        _check(observations, actions, random, self.rows)
+        self.cloning, self.policy, self.random = cloning, policy, random
+        self.observations, self.actions = observations, actions
+        self.optimiser = torch.optim.Adam(policy.parameters(), lr=cloning.learning_rate, fused=True)
+        self.diverged = torch.zeros(len(random), dtype=torch.bool, device=actions.device)
+        self.steps = 0
+
+    def step(self) -> None:
+        """One update of every member that has not diverged."""
+        chosen = self._minibatch()
+        batch = (data.gather(1, _wide(chosen, data)) for data in (self.observations, self.actions))
+        loss = LOSSES[self.cloning.loss](self.policy, *batch)
+        self.optimiser.zero_grad()
+        loss.sum().backward()
+        self.optimiser.step()
+        self.diverged |= ~loss.detach().isfinite()
+        if bool(self.diverged.any()):
+            spoil(self.policy, self.diverged)
+        self.steps += 1
+
+    def _minibatch(self) -> Tensor:
         """Row numbers (P, batch), drawn with replacement by each member."""
-        members = zip(rows, random.members, strict=True)
-        return torch.stack([torch.randint(n, (self.batch,), generator=one, device=device) for n, one in members])
+        size, device = (self.cloning.batch,), self.actions.device
+        members = zip(self.rows, self.random.members, strict=True)
+        return torch.stack([torch.randint(rows, size, generator=one, device=device) for rows, one in members])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, but for the data."""
+        return {
+            "policy": self.policy.state_dict(), "optimiser": self.optimiser.state_dict(), "steps": self.steps,
+            "diverged": self.diverged, "random": [one.get_state() for one in self.random.members],
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s."""
+        self.policy.load_state_dict(state["policy"])
+        self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would go on in the state's tensors
+        self.steps, self.diverged = state["steps"], state["diverged"].clone()
+        for generator, value in zip(self.random.members, state["random"], strict=True):
+            generator.set_state(value.cpu())
 
 
 @torch.no_grad()

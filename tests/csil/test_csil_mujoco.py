@@ -205,14 +205,16 @@ def test_environments_that_cannot_serve_are_refused_before_anything_runs(name):
         experiment.inputs(replace(SMOKE, env=[name]))
 
 
-def test_a_killed_run_ends_in_the_same_frame(tmp_path, monkeypatch):
+@pytest.mark.parametrize("during", ["BC", "SQIL", "CSIL"])
+def test_a_killed_run_ends_in_the_same_frame(tmp_path, monkeypatch, during):
     cfg = replace(QUICK, env=["Hopper-v5"], methods=["SQIL", "CSIL"])  # whose early episodes are short
     whole = experiment.run(cfg, Context())
     keep = Context.keep
 
     def dying(self, name, state):
         keep(self, name, state)
-        raise KeyboardInterrupt
+        if name.endswith(during):
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(Context, "keep", dying)
     monkeypatch.setattr(_study, "KEEP_SECONDS", 0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imitation.policies import tanh_normal
-from imitation.policies.cloning import LOSSES, Cloning, faithful_loss, likelihood_loss, squared_loss
+from imitation.policies.cloning import LOSSES, Cloning, Fit, faithful_loss, likelihood_loss, squared_loss
 from imitation.policies.hetstat import HetStat
 from imitation.policies.tanh_normal_mlp import TanhNormalMLP
 from imitation.population import Generators
@@ -107,3 +107,21 @@ def test_bad_data_are_refused() -> None:
         Cloning().fit(policy, x, 2 * a, Generators(SEEDS), steps=1)
     with pytest.raises(ValueError, match="finite"):
         Cloning().fit(policy, x * torch.nan, a, Generators(SEEDS), steps=1)
+
+
+@pytest.mark.parametrize("build", [hetstat, mlp])
+def test_a_fit_taken_up_elsewhere_ends_in_the_same_parameters(build) -> None:
+    x, a = demonstrations()
+    whole = build(SEEDS)
+    Cloning(batch=32).fit(whole, x, a, Generators(SEEDS), steps=12, rows=[200, 50, 7])
+    first = Fit(Cloning(batch=32), build(SEEDS), x, a, Generators(SEEDS), [200, 50, 7])
+    for _ in range(5):
+        first.step()
+    state = first.state_dict()
+    elsewhere = Fit(Cloning(batch=32), build([6, 7, 8]), x, a, Generators([6, 7, 8]), [200, 50, 7])
+    elsewhere.load_state_dict(state)
+    first.step()  # must not move what was taken up
+    while elsewhere.steps < 12:
+        elsewhere.step()
+    for one, other in zip(whole.parameters(), elsewhere.policy.parameters(), strict=True):
+        assert torch.equal(one, other)
