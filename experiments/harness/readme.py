@@ -1,14 +1,17 @@
-"""The generated parts of the project's README: the table of claims and the benchmarks, between their markers."""
+"""The generated parts of the project's README: claims, benchmarks and kept experts, between their markers."""
 
 import csv
+import json
 from pathlib import Path
 
 from experiments.harness.ledger import Entry, number
 from experiments.harness.result import Result
 from experiments.harness.scoreboard import plain
+from imitation.control import experts
 
 _CLAIMS = "| claim | says | verdict | figure and command | time, memory |\n|---|---|---|---|---|"
 _BENCHMARKS = ("langevin", "ibc_step", "sac", "csil", "maxent_irl")
+_EXPERTS = "| expert | return over fresh episodes | wanted | environment steps |\n|---|---|---|---|"
 _SPEED = "| workload | form | contestant | milliseconds | times ours |\n|---|---|---|---|---|"
 
 
@@ -22,7 +25,7 @@ def updated(text: str, rows: list[Entry], measured: dict[str, Result], results: 
     Raises:
         ValueError: a marker is missing.
     """
-    parts = {"claims": _claims(rows, measured), "speed": _speed(results / "benchmarks")}
+    parts = {"claims": _claims(rows, measured), "experts": _experts(), "speed": _speed(results / "benchmarks")}
     for name, part in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start not in text or end not in text:
@@ -43,6 +46,19 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
             lines.append("| " + " | ".join(cells) + " |")
     waiting = len(rows) - len(lines) + 1
     return "\n".join([*lines, "", f"{waiting} further claims are not run yet; they stand in the scoreboard."])
+
+
+def _experts() -> str:
+    """The experts that may be trained, and what the cards say of those that are kept."""
+    lines = [_EXPERTS]
+    for name, wanted in experts.WANTED.items():
+        path = experts.FOLDER / f"{name}.json"
+        cells = ["not trained yet", ""]
+        if path.exists():
+            card = json.loads(path.read_text())
+            cells = ["{mean:.0f} ± {sd:.0f}".format(**card["return"]), f"{card['environment_steps']:,}"]
+        lines.append(f"| {name} | {cells[0]} | {wanted} | {cells[1]} |")
+    return "\n".join(lines)
 
 
 def _speed(folder: Path) -> str:

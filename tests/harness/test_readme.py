@@ -1,12 +1,15 @@
 """The README's table of speed: every benchmark that was run, in their order, and none that has no time."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from experiments.harness.readme import updated
+from imitation.control import experts
 
-README = "before\n<!-- claims -->\nold\n<!-- /claims -->\nbetween\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n"
+PARTS = ("claims", "experts", "speed")
+README = "\n".join(["before", *(f"<!-- {name} -->\nold\n<!-- /{name} -->" for name in PARTS), "after\n"])
 HEAD = "workload,form,contestant,version,median_seconds,low_seconds,high_seconds,ratio_to_ours,ratio_low,ratio_high\n"
 SAMPLERS = f"{HEAD}network,ibc,DI-engine,0.5.3,.1636,.15,.2,2.816,2.2,3.3\nmatmul,-,torch,,.02,.02,.02,,,\n"
 STEPS = f'{HEAD}"training step, ideas",ibc,+ fused Adam,this tree,.075,.0731,.0772,1.004,.97,1.03\n'
@@ -44,3 +47,13 @@ def test_without_a_benchmark_the_command_is_named(tmp_path: Path) -> None:
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the markers <!-- speed --> and <!-- /speed --> are missing"):
         updated(README.replace("<!-- speed -->", ""), [], {}, tmp_path)
+
+
+def test_the_kept_experts_stand_with_what_their_cards_say(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(experts, "FOLDER", tmp_path)
+    monkeypatch.setattr(experts, "WANTED", {"Hopper-v5": 3000, "Ant-v5": 3500})
+    card = {"return": {"mean": 3194.3, "sd": 18.9}, "environment_steps": 560000}
+    (tmp_path / "Hopper-v5.json").write_text(json.dumps(card))
+    text = updated(README, [], {}, tmp_path)
+    lines = text[text.index("<!-- experts -->") : text.index("<!-- /experts -->")].splitlines()[3:]
+    assert lines == ["| Hopper-v5 | 3194 ± 19 | 3000 | 560,000 |", "| Ant-v5 | not trained yet | 3500 |  |"]
