@@ -1,5 +1,8 @@
-"""One thread per process, as everywhere in this project: two threads on a busy machine are several times slower."""
+"""What all tests share: one thread per process, and no deadlines."""
 
 import torch
+from hypothesis import settings
 
-torch.set_num_threads(1)
+torch.set_num_threads(1)  # two on a busy machine are several times slower
+settings.register_profile("unhurried", deadline=None)  # another process on the machine is no fault of an example
+settings.load_profile("unhurried")

@@ -92,7 +92,10 @@ def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:
 def _joined(shards: list[Shard], folder: Path, experiment: str, scale: str) -> Result:
     frames = [read_frame(shard / "metrics.csv") for shard, _ in shards]
     records = [record for _, record in shards]
-    record = _joined_record(records, _canonical(experiment, scale))
+    canonical = _canonical(experiment, scale)
+    if _split_axis(records, canonical) == "seeds":  # what belongs to no seed is the same in every shard
+        frames[1:] = [frame[frame.seed.notna()] for frame in frames[1:]]
+    record = _joined_record(records, canonical)
     return Result(experiment, scale, folder, pd.concat(frames, ignore_index=True), record)
 
 

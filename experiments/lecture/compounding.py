@@ -224,7 +224,7 @@ CLAIMS = [
         source="Lecture 18",
         location="Fig. 18.1",
         statement="Two policies with equal cloning loss lose order eps H and order eps H^2.",
-        measures="log-log slope of pi_2's loss of return against H, eps H small",
+        measures="log-log slope of pi_2's loss of return against H, eps H small; mean and range over eps",
         decide=decide,
         printed="J(pi_E) - J(pi_2) = eps H^2",
     ),

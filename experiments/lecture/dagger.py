@@ -7,8 +7,8 @@ DAgger loses about eps d H; the coin needs 2^(d + 1) - 2 steps, which for horizo
 eps H^2 / 2. Where there is no way back (the control) no learner with this eps can do better, DAgger included: its bound
 is linear only if the expert recovers from one mistake at a cost that does not grow with H (Ross et al. 2011).
 
-Sampled rounds have to come across the fall before the expert can be asked there: how many episodes per round that takes
-is measured, and the claim is decided at the most.
+Sampled rounds have to come across the fall before the expert can be asked there: what DAgger still loses with few
+episodes a round is measured, and the claim is decided at the most.
 """
 
 from dataclasses import dataclass
@@ -136,9 +136,16 @@ def sampled(frame: pd.DataFrame, episodes: float | None = None) -> pd.DataFrame:
     return frame[frame.episodes == (frame.episodes.max() if episodes is None else episodes)]
 
 
-def growth(frame: pd.DataFrame, learner: str, cliff: str, episodes: float | None = None) -> pd.Series:
-    """Per seed: the slope of log gap against log H between the shortest and the longest of the long horizons."""
+def left(frame: pd.DataFrame, horizon: float, episodes: float) -> stats.Interval:
+    """With a way back: DAgger's loss over cloning's at one horizon, from rounds of so many episodes."""
     rows = sampled(frame, episodes)
+    wide = rows[(rows.cliff == BACK) & (rows.horizon == horizon)].pivot(index="seed", columns="learner", values="gap")
+    return stats.mean_interval(wide[DAGGER] / wide[CLONING])
+
+
+def growth(frame: pd.DataFrame, learner: str, cliff: str) -> pd.Series:
+    """Per seed: the slope of log gap against log H between the shortest and the longest of the long horizons."""
+    rows = sampled(frame)
     rows = rows[(rows.learner == learner) & (rows.cliff == cliff)]
     short, long = rows[rows.horizon >= SHORTEST].horizon.min(), rows.horizon.max()
     first, last = (_log(rows[rows.horizon == horizon].set_index("seed").gap) for horizon in (short, long))
@@ -170,18 +177,16 @@ def decide(frame: pd.DataFrame) -> Verdict:
     exact = np.mean(found[DAGGER, BACK]), np.mean(found[CLONING, BACK])
     most, reach = sampled(frame), float(frame[frame.data == SAMPLED].epsilon.max() * frame.horizon.max())
     spread = most[most.horizon >= SHORTEST].groupby(["learner", "cliff", "horizon"]).gap.nunique().max()
-    fewer = ", ".join(
-        f"{stats.mean_interval(growth(frame, DAGGER, BACK, budget))[0]:.2f} from {budget:g}"
-        for budget in sorted(frame.episodes.dropna().unique())[:-1]
-    )
+    short, budgets = most[most.horizon >= SHORTEST].horizon.min(), sorted(frame.episodes.dropna().unique())
+    shares = ", ".join(f"{left(frame, short, budget)[0]:.2f} with {budget:g}" for budget in budgets)
     note = (
-        f"DAgger's slope in log H from rounds of {frame.episodes.max():g} episodes, eps H up to {reach:g} "
-        f"({fewer or 'no fewer tried'}: what a round has not come across, the expert is not asked about); "
+        f"DAgger's slope in log H from rounds of {budgets[-1]:g} episodes, eps H up to {reach:g}; "
         f"with exact laws {exact[0]:.2f}, cloning's {exact[1]:.2f}. At H = {frame.horizon.max()} cloning loses "
         f"{np.exp(better[0]):.0f} times as much with the same eps. Only where there is a way back: without one DAgger "
         f"is quadratic too ({np.mean(found[DAGGER, NONE]):.2f}) and loses {np.exp(-none[0]):.2f} times what cloning "
-        f"does. Seeds differ only in the states they cover: {spread} distinct loss(es) at most at one H >= "
-        f"{SHORTEST} from the most episodes."
+        f"does. At H = {short}, as a share of cloning's loss by episodes a round: {shares}; where nobody fell, the "
+        f"expert is not asked. Seeds differ only in the states they cover: {spread} distinct loss(es) at most at "
+        f"one H >= {SHORTEST} from the most episodes."
     )
     first = Verdict(met.verdict, *linear)
     return jointly([first, same], note).as_corrected(note)
@@ -200,13 +205,14 @@ CLAIMS = [
 ]
 
 COLOURS = {CLONING: style.VERMILION, DAGGER: style.BLUE}
+LENGTHS = (style.PURPLE, style.GREEN, style.SKY, style.BLACK, style.ORANGE)  # horizons from the shortest on
 DASHES, MARKERS = {CLONING: "-", DAGGER: "--"}, {CLONING: "o", DAGGER: "x"}  # both stay visible where they coincide
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """Loss against H, with exact laws and from the most episodes: (a) with a way back, (b) without; (c) its order in H.
+    """Loss against H, exactly and from the most episodes: (a) with a way back, (b) without; (c) with fewer episodes.
 
-    (c) is the log-log slope between the horizons from 100 on, with a way back, against the episodes of a round.
+    (c) is DAgger's loss over cloning's, with a way back, against the episodes of a round.
     """
     drawing, axes = style.panels(1, 3, height=3.0)
     axes[1].sharey(axes[0])
@@ -214,7 +220,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         _draw(axis, frame[frame.cliff == cliff], float(frame[frame.data == SAMPLED].epsilon.iloc[0]))
         axis.set(xscale="log", yscale="log", xlabel="horizon $H$ (steps)", ylabel=r"$J(\pi_E) - J(\pi)$ (reward)")
         axis.set_title(cliff)
-    _draw_orders(axes[2], frame)
+    _draw_budgets(axes[2], frame)
     handles, labels = axes[0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=3, title="bars: 95 % over seeds")
     return drawing
@@ -231,25 +237,33 @@ def _draw(axis: Axes, rows: pd.DataFrame, epsilon: float) -> None:
                 text = rf"$\epsilon = 10^{{{np.log10(group.epsilon.iloc[0]):.0f}}}$"
                 axis.annotate(text, place, (3, 0), textcoords="offset points", fontsize=6, annotation_clip=False)
         groups = [group for _, group in sampled(mine).groupby("horizon")]
-        _bars(axis, [group.horizon.iloc[0] for group in groups], [group.gap for group in groups], learner,
-              rf"{learner}, sampled, $\epsilon$ = {epsilon:g}")  # fmt: skip
+        center, low, high = np.array([stats.mean_interval(group.gap) for group in groups]).T
+        look = {
+            "color": colour,
+            "markersize": 3.5,
+            "markerfacecolor": "white",
+            "linewidth": 0.8,
+            "fmt": MARKERS[learner],
+        }
+        label = rf"{learner}, sampled, $\epsilon$ = {epsilon:g}"
+        axis.errorbar(
+            [group.horizon.iloc[0] for group in groups], center, [center - low, high - center], label=label, **look
+        )
     grid = np.array([rows.horizon.min(), rows.horizon.max()])
     axis.plot(grid, epsilon * grid, ":", color=style.GREY, label=r"$\epsilon H$, $\epsilon H^2$")
     axis.plot(grid, epsilon * grid**2, ":", color=style.GREY)
 
 
-def _bars(axis: Axes, places: list, samples: list[pd.Series], learner: str, label: str | None) -> None:
-    center, low, high = np.array([stats.mean_interval(one) for one in samples]).T
-    look = {"color": COLOURS[learner], "markersize": 3.5, "markerfacecolor": "white", "linewidth": 0.8}
-    axis.errorbar(places, center, [center - low, high - center], fmt=MARKERS[learner], label=label, **look)
-
-
-def _draw_orders(axis: Axes, frame: pd.DataFrame) -> None:
+def _draw_budgets(axis: Axes, frame: pd.DataFrame) -> None:
     budgets = sorted(frame.episodes.dropna().unique())
-    for learner in COLOURS:
-        _bars(axis, budgets, [growth(frame, learner, BACK, budget) for budget in budgets], learner, None)
-    for order in (1, 2):
-        axis.axhline(order, color=style.GREY, linestyle=":")
-    axis.set(xscale="log", xlabel="episodes per round", ylabel="slope of log loss in log $H$", title=BACK)
-    axis.set_xticks(budgets, [f"{budget:g}" for budget in budgets], minor=False)
+    horizons = sorted(sampled(frame)[sampled(frame).horizon >= SHORTEST].horizon.unique())
+    for horizon, marker, colour in zip(horizons, "osD^v<>", LENGTHS, strict=False):
+        center, low, high = np.array([left(frame, horizon, budget) for budget in budgets]).T
+        bars = [center - low, high - center]
+        axis.errorbar(budgets, center, bars, fmt=f"-{marker}", color=colour, markersize=3.5, linewidth=0.8,
+                      label=f"$H$ = {horizon}")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="episodes per round", ylabel="loss over cloning's", title=BACK)
+    axis.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
     axis.minorticks_off()
+    axis.set_ylim(top=4)
+    axis.legend(fontsize=6, ncols=2, loc="upper center")

@@ -59,7 +59,7 @@ class Case(NamedTuple):
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """One row per place, case and form (printed, corrected): `value` of the formula, `truth`, and their `error`."""
     rows = []
-    for done, (place, (cases, _, _)) in enumerate(PLACES.items()):
+    for done, (place, (cases, *_)) in enumerate(PLACES.items()):
         for one in cases(cfg, context):
             right = one.truth if one.corrected_truth is None else one.corrected_truth
             rows.append({"place": place, "case": one.case, "form": "printed", "value": one.printed, "truth": one.truth})
@@ -136,15 +136,21 @@ def caption(cfg: Config, _: Context) -> list[Case]:
 
 
 def payoff_range(cfg: Config, _: Context) -> list[Case]:
-    """After (18.1): the largest payoff for f in [-1, 1]; a reward +1 for the learner's action, -1 for the expert's."""
+    """After (18.1): the ends of the payoff's range, for a reward of one for an action and the least f for the other.
+
+    With f in [0, 1] the printed range is right.
+    """
     cases = []
     for horizon in cfg.horizons:
-        reward = repeated(torch.tensor([[1.0, -1.0]], dtype=torch.float64), horizon)
-        best, expert = (
-            returns(self_loops(1, 2), reward, repeated(row[None], horizon))[-1]
-            for row in torch.eye(2, dtype=torch.float64)
-        )
-        cases.append(Case(f"H = {horizon}", float(horizon), float(best - expert), float(2 * horizon)))
+        for least in (-1.0, 0.0):
+            reward = repeated(torch.tensor([[1.0, least]], dtype=torch.float64), horizon)
+            first, second = (
+                float(returns(self_loops(1, 2), reward, repeated(row[None], horizon))[-1])
+                for row in torch.eye(2, dtype=torch.float64)
+            )
+            for end, truth in ((1, first - second), (-1, second - first)):
+                name = f"{'largest' if end > 0 else 'least'}, f in [{least:g}, 1], H = {horizon}"
+                cases.append(Case(name, float(end * horizon), truth, end * (1 - least) * horizon))
     return cases
 
 
@@ -279,23 +285,37 @@ def _processes(cfg: Config, context: Context) -> list[tuple[int, MomentGame, Ten
 
 
 Cases = Callable[[Config, Context], list[Case]]
-# Place -> its counterexamples, what is printed, and the correction.
-PLACES: dict[str, tuple[Cases, str, str]] = {
-    "Fig. 18.1, pi_1": (recovering, "eps H", "(H-1)e/(1+e) - e(1-(-e)^(H-1))/(1+e)^2, e = eps"),
-    "Fig. 18.1, pi_2": (staying, "eps H^2", "(H-1) - (1-(1-e)^(H-1))/e, never above H-1"),
-    "Fig. 18.2, caption": (caption, "pi_1 and pi_1", "pi_1 and pi_2, and a reward that tells them apart"),
-    "range after (18.1)": (payoff_range, "[-H, H]", "[-2H, 2H] for f in [-1, 1]; as printed for f in [0, 1]"),
-    "Section 18.4.1": (pareto_claim, "equilibria lie on the Pareto frontier", "only weakly"),
-    "(18.3)": (lemma, "min over f", "max over f"),
-    "(18.4), (18.6)": (inner_sign, "-log pi", "+log pi, as a cost"),
-    "(18.7)": (called_reward, "reward", "cost"),
-    "(18.8)": (last_value, "V(s_H) = 0", "V(s_{H+1}) = 0 for steps 1..H"),
-    "(18.9)": (argument, "min", "argmin"),
-    "(18.11)": (closed_form, "exp(+m)", "exp(-m)"),
-    "(18.13)": (recursion, "exp(+m)", "exp(-m)"),
-    "(18.14)": (value_function, "E[log pi] + lambda f + ...", "-logsumexp(-m), with the sum over features"),
-    "Footnote 1": (footnote, "augmented Lagrangian", "quadratic penalty: gap rho |lambda|"),
-}
+# Place -> its counterexamples, what is printed, the correction, and the quantity of which printed and true are told.
+PLACES: dict[str, tuple[Cases, str, str, str]] = {
+    "Fig. 18.1, pi_1": (
+        recovering, "eps H", "(H-1)e/(1+e) - e(1-(-e)^(H-1))/(1+e)^2, e = eps", "J(pi_E) - J(pi_1)",
+    ),
+    "Fig. 18.1, pi_2": (
+        staying, "eps H^2", "(H-1) - (1-(1-e)^(H-1))/e, never above H-1", "J(pi_E) - J(pi_2)",
+    ),
+    "Fig. 18.2, caption": (
+        caption, "pi_1 and pi_1", "pi_1 and pi_2, and a reward that tells them apart", "what a crash costs more",
+    ),
+    "range after (18.1)": (
+        payoff_range, "[-H, H]", "[-2H, 2H] for f in [-1, 1]; as printed for f in [0, 1]", "payoff",
+    ),
+    "Section 18.4.1": (
+        pareto_claim, "equilibria lie on the Pareto frontier", "only weakly", "return left to gain",
+    ),
+    "(18.3)": (lemma, "min over f", "max over f", "loss under the worst reward"),
+    "(18.4), (18.6)": (inner_sign, "-log pi", "+log pi, as a cost", "causal entropy (nats)"),
+    "(18.7)": (called_reward, "reward", "cost", "optimal value of (18.5)"),
+    "(18.8)": (last_value, "V(s_H) = 0", "V(s_{H+1}) = 0 for steps 1..H", "optimal value of (18.5)"),
+    "(18.9)": (argument, "min", "argmin", "what the policy is: pi(second action)"),
+    "(18.11)": (closed_form, "exp(+m)", "exp(-m)", "objective (18.10) attained"),
+    "(18.13)": (recursion, "exp(+m)", "exp(-m)", "objective (18.5) attained"),
+    "(18.14)": (
+        value_function, "E[log pi] + lambda f + ...", "-logsumexp(-m), with the sum over features", "optimal value",
+    ),
+    "Footnote 1": (
+        footnote, "augmented Lagrangian", "quadratic penalty: gap rho |lambda|", "moment gap left by the penalty",
+    ),
+}  # fmt: skip
 SUB_IDS = dict(
     zip(
         PLACES,
@@ -325,7 +345,9 @@ def decide_place(place: str, frame: pd.DataFrame) -> Verdict:
     worst, right = counterexample(place, frame)
     note = (
         f"{PLACES[place][2]}. Counterexample ({worst.case}): printed {worst.value:.6g}, true {worst.truth:.6g}, "
-        f"corrected {right.value:.6g}" + (f" of {right.truth:.6g}" if right.truth != worst.truth else "") + "."
+        f"corrected {right.value + 0.0:.6g}"  # no minus zero
+        + (f" of {right.truth + 0.0:.6g}" if right.truth != worst.truth else "")
+        + "."
     )
     exact = bool((corrected.error <= TOLERANCE * corrected.truth.abs().clip(lower=1)).all())
     return holds(exact and worst.error > CLEARLY, float(worst.error)).as_corrected(note)
@@ -358,7 +380,7 @@ CLAIMS = [
             measures="error of the printed form, largest",
             decide=lambda frame, place=place: decide_place(place, frame),
         )
-        for place, (_, printed, _) in PLACES.items()
+        for place, (_, printed, *_) in PLACES.items()
     ),
 ]
 
@@ -370,14 +392,14 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     and as the corrected form gives it (with the quantity that it is about, where that is another).
     """
     rows = []
-    for place, (_, printed, correction) in PLACES.items():
+    for place, (_, printed, correction, quantity) in PLACES.items():
         worst, right = counterexample(place, frame)
         corrected = f"{right.value + 0.0:.6g}" + (
             f" (of {right.truth + 0.0:.6g})" if right.truth != worst.truth else ""
         )
         values = f"{worst.value + 0.0:.6g}", f"{worst.truth + 0.0:.6g}", corrected  # no minus zero
-        rows.append((place, printed, correction, worst.case, *values))
-    columns = ["place", "printed", "corrected", "counterexample", "value as printed", "true", "value as corrected"]
+        rows.append((place, printed, correction, f"{quantity}; {worst.case}", *values))
+    columns = ["place", "printed", "corrected", "counterexample", "as printed", "true", "as corrected"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -65,7 +65,8 @@ def steps(game: MomentGame, iterations: int) -> Steps:
     """Hedge's log(A)/step + step T range^2/8 per step of the horizon, and the gradient's D^2/(2 step) + step G^2 T/2.
 
     What Q can be lies between the returns of the policies that are best and worst for each feature, and so does the
-    gradient mu - mu_E; D = 2 is the ball's diameter. These steps minimise the bounds.
+    gradient mu - mu_E; D = 2 is the ball's diameter. These steps minimise the two sums. (From the ball's centre, where
+    the game starts, D = 1 would do: the reward player's share of the bound is twice what is needed.)
     """
     features = game.features.movedim(-1, 0)  # (K, P, S, A)
     best, worst = (value_iteration(game.mdp, repeated(sign * features, game.horizon)) for sign in (1, -1))

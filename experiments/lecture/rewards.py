@@ -197,8 +197,10 @@ def _draw_horizons(axis, rows: pd.DataFrame, epsilon: float) -> None:
         axis.plot(group.horizon, group.gap, "-o", color=colour, markersize=2.5, label=f"{policy}, $w$ = 1")
     group = rows[(rows.reward == "in s1") & (rows.policy == POLICIES[0])].sort_values("horizon")
     axis.plot(group.horizon, group.gap, "x", color=style.BLACK, markersize=4, label="both, reward 1 in $s_1$")
-    played = rows[(rows.reward == SIMULATED) & (rows.policy == POLICIES[1])].groupby("horizon").gap.mean()
-    axis.plot(played.index, played, "s", color=style.ORANGE, markersize=5, fillstyle="none", label="crashes, simulated")
+    played = rows[(rows.reward == SIMULATED) & (rows.policy == POLICIES[1])].groupby("horizon").gap
+    center, low, high = np.array([stats.mean_interval(seeds) for _, seeds in played]).T
+    look = {"color": style.ORANGE, "fmt": "s", "markersize": 5, "fillstyle": "none", "label": "crashes, simulated"}
+    axis.errorbar([*played.groups], center, [center - low, high - center], **look)
     axis.set(xscale="log", xlabel="horizon $H$ (steps)", ylabel=r"$J(\pi_E) - J(\pi)$ (reward)")
-    axis.set_title(rf"$\epsilon$ = {epsilon:g}, exact and simulated")
+    axis.set_title(rf"$\epsilon$ = {epsilon:g}, exact and simulated" "\n(bars: 95 % over seeds)")
     axis.legend(loc="upper left", fontsize=6)

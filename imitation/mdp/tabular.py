@@ -6,7 +6,7 @@ Shapes: transition P (..., S, A, S'), initial law (..., S), policy pi (..., S, A
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, float64
 
 TOLERANCE = 1e-9  # by how much a probability vector may miss one
 
@@ -20,7 +20,8 @@ class TabularMDP:
         initial: the law of the first state, (..., S), with the same leading axes.
 
     Raises:
-        ValueError: shapes that do not fit, a NaN, a negative probability, or a row that does not sum to one.
+        ValueError: shapes that do not fit, another dtype than float64, a NaN, a negative probability, or a row that
+            does not sum to one.
     """
 
     transition: Float[Tensor, "..."]
@@ -31,6 +32,9 @@ class TabularMDP:
         start = tuple(self.initial.shape)
         if len(shape) < 3 or shape[-3] != shape[-1] or start != (*shape[:-3], shape[-1]):
             raise ValueError(f"transition {shape} and initial {start}: must be (..., S, A, S) and (..., S)")
+        if not self.transition.dtype == self.initial.dtype == float64:
+            kinds = f"transition {self.transition.dtype}, initial {self.initial.dtype}"
+            raise ValueError(f"{kinds}: must be torch.float64")
         check_probabilities("transition", self.transition)
         check_probabilities("initial", self.initial)
 

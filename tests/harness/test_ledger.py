@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -51,8 +52,8 @@ def test_overlays_belong_to_experiments_and_change_something() -> None:
         assert catalogue.departures("/".join(name), scale), f"{path} changes nothing"
 
 
-def run(folder: Path, *overrides: str) -> None:
-    wanted = ["experiment=critique/finite_sample", "scale=smoke", f"results={folder}", *overrides]
+def run(folder: Path, *overrides: str, experiment: str = "critique/finite_sample") -> None:
+    wanted = [f"experiment={experiment}", "scale=smoke", f"results={folder}", *overrides]
     for plan in arguments.plans(wanted, multirun=any("],[" in override for override in overrides)):
         runner.execute(plan)
 
@@ -69,6 +70,20 @@ def test_shards_join_to_the_canonical_frame(tmp_path: Path) -> None:
     assert joined.equals(expected)
     assert parts.record["configuration"] == whole.record["configuration"]
     assert not parts.is_stale
+
+
+@pytest.mark.parametrize("experiment", ["lecture/compounding", "lecture/dagger"])
+def test_rows_of_no_seed_are_joined_once(tmp_path: Path, experiment: str) -> None:
+    first, *rest = catalogue.canonical(experiment, "smoke").seeds
+    run(tmp_path / "whole", experiment=experiment)
+    run(tmp_path / "parts", f"seeds=[{first}],{rest}".replace(" ", ""), experiment=experiment)
+    frames = [result.read(tmp_path / part, experiment, "smoke").frame for part in ("whole", "parts")]
+    assert frames[0].seed.isna().any()
+    key = list(frames[0].columns)
+    expected, joined = (frame.sort_values(key, ignore_index=True)[key] for frame in frames)
+    pd.testing.assert_frame_equal(joined, expected)
+    for claim in catalogue.claims(experiment):
+        assert claim.verdict(joined, "smoke") == claim.verdict(expected, "smoke")
 
 
 def test_incomplete_or_overlapping_shards_say_what_is_wrong(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from imitation.demonstrations.task import Task
 
 # Builds fast, has no time limit problem of its own: observations (4,), actions (1,) in [-3, 3], 1000 steps.
 PENDULUM = "InvertedPendulum-v5"
-FUZZ = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def flat(episodes=(4, 1, 6), observation_dim=4, action_dim=1, seed=0, **changes):

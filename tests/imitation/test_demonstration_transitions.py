@@ -6,7 +6,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imitation.demonstrations import DemonstrationError, Demonstrations, Episode, digest
@@ -38,7 +38,6 @@ def seeded(seed=0):
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(1, 8), st.integers(0, 9), st.booleans())
-@settings(deadline=None)
 def test_kept_are_progressions_of_real_transitions(lengths, every, seed, terminated):
     taken = numbered([*lengths, 8], terminated)
     kept = subsample(taken, every, seeded(seed))

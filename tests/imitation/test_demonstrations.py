@@ -203,7 +203,6 @@ def test_first_takes_whole_episodes_from_the_front():
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 7))
-@settings(deadline=None)
 def test_frames_against_a_plain_loop(lengths, history):
     taken = demonstrations(*(episode(steps, seed=seed) for seed, steps in enumerate(lengths)))
     rows = []
@@ -317,7 +316,7 @@ def test_a_dataset_is_read_back_bit_for_bit(saved):
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.sampled_from([np.float32, np.float64]))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_ragged_episodes_and_their_precision_survive(tmp_path_factory, lengths, dtype):
     folder = tmp_path_factory.mktemp("ragged") / "test-v3"
     bound = np.array([0.1, 1.7], dtype) + 1

@@ -71,7 +71,7 @@ def test_value_entropy_and_occupancies_by_enumeration_of_all_paths() -> None:
 
 
 @given(seed=st.integers(0, 1000), temperature=st.floats(0.01, 10))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_soft_values_are_what_their_policy_earns(seed: int, temperature: float) -> None:
     mdp, reward, _ = case(seed)
     plan = value_iteration(mdp, reward, temperature)
@@ -82,7 +82,7 @@ def test_soft_values_are_what_their_policy_earns(seed: int, temperature: float) 
 
 
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_no_policy_beats_the_hard_plan_and_the_soft_one_tends_to_it(seed: int) -> None:
     mdp, reward, policy = case(seed)
     hard = value_iteration(mdp, reward)
@@ -123,7 +123,7 @@ def test_equal_actions_share_the_hard_policy_and_no_reward_means_uniform() -> No
 
 
 @given(seed=st.integers(0, 1000), horizon=st.integers(1, H))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_one_pass_solves_every_shorter_horizon(seed: int, horizon: int) -> None:
     mdp, reward, policy = case(seed)
     gain, law = reward[0], policy[0]
@@ -198,7 +198,7 @@ def test_moments_are_the_returns_of_the_features() -> None:
 
 
 @given(row=st.lists(st.floats(0, 1), min_size=S, max_size=S).filter(lambda row: abs(sum(row) - 1) > 1e-6))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_transitions_that_do_not_sum_to_one_are_refused(row: list[float]) -> None:
     mdp, _, _ = case(9, count=1)
     transition = mdp.transition[0].clone()
@@ -208,7 +208,7 @@ def test_transitions_that_do_not_sum_to_one_are_refused(row: list[float]) -> Non
 
 
 @given(amount=st.floats(1e-6, 100))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_negative_probabilities_are_refused(amount: float) -> None:
     mdp, reward, policy = case(9, count=1)
     shift = torch.tensor([-1.0, 1.0, 0.0], dtype=torch.float64) * (float(policy.max()) + amount)
@@ -222,7 +222,7 @@ def test_negative_probabilities_are_refused(amount: float) -> None:
 
 @given(place=st.tuples(st.integers(0, H - 1), st.integers(0, 1), st.integers(0, S - 1), st.integers(0, A - 1)),
        bad=st.sampled_from([math.nan, math.inf, -math.inf]))  # fmt: skip
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_rewards_that_are_not_finite_are_refused(place: tuple, bad: float) -> None:
     mdp, reward, policy = case(10)
     reward[place] = bad
@@ -233,7 +233,6 @@ def test_rewards_that_are_not_finite_are_refused(place: tuple, bad: float) -> No
 
 
 @given(horizon=st.integers(-5, 0))
-@settings(deadline=None)
 def test_horizons_below_one_are_refused(horizon: int) -> None:
     mdp, reward, _ = case(11)
     with pytest.raises(ValueError, match=f"^horizon={horizon}: must be at least 1$"):
@@ -247,7 +246,7 @@ def test_horizons_below_one_are_refused(horizon: int) -> None:
 @given(
     shape=st.lists(st.integers(0, 5), min_size=0, max_size=4).filter(lambda s: tuple(s[:2]) != (S, A) or len(s) != 3)
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_features_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
     mdp, _, policy = case(12, count=7)
     with pytest.raises(ValueError, match=r"^features \([^\n]*must be \(S, A, K\)[^\n]*$"):
@@ -287,7 +286,7 @@ def test_one_process_for_many_policies_gives_each_ones_entropy() -> None:
 
 
 @given(axes=st.tuples(st.integers(2, 4), st.integers(2, 4)).filter(lambda axes: axes[0] != axes[1]))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_rewards_and_policies_whose_axes_do_not_broadcast_are_refused(axes: tuple[int, int]) -> None:
     mdp, reward, policy = case(16, count=1)
     one = single(mdp, 0)

@@ -39,7 +39,7 @@ def test_one_step_is_the_printed_formula(form, coefficient):
     torch.testing.assert_close(info.change, expected - position, rtol=0, atol=1e-15)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(step_size=st.floats(1e-4, 3), sigma=st.floats(0, 10), position=st.floats(-10, 10), noise=st.floats(-5, 5))
 def test_ibc_is_the_true_form_with_noise_scaled_by_root_lambda_sigma(step_size, sigma, position, noise):
     start, noise = State(torch.tensor([position], dtype=DOUBLE)), torch.tensor([noise], dtype=DOUBLE)

@@ -42,7 +42,7 @@ def test_pareto_returns() -> None:
 
 
 @given(depth=st.integers(1, 6))
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 def test_the_cliff_takes_as_long_to_climb_as_it_says(depth: int) -> None:
     example = lecture.cliff(depth)
     below = torch.full((depth + 1, 2), 0.5, dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_bad_input_is_refused_in_one_line() -> None:
 
 
 @given(horizon=st.integers(-3, 0))
-@settings(deadline=None, max_examples=4)
+@settings(max_examples=4)
 def test_environments_refuse_horizons_below_one(horizon: int) -> None:
     for build in ENVIRONMENTS.values():
         with pytest.raises(ValueError, match=f"^horizon={horizon}: must be at least 1$"):

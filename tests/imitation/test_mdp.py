@@ -32,7 +32,7 @@ def random_case(seed: int, count: int = 3, states: int = 5, actions: int = 3) ->
 
 
 @given(seed=st.integers(0, 1000), discount=st.floats(0, 0.99))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_discounted_occupancy_satisfies_its_flow_equation(seed: int, discount: float) -> None:
     mdp, policy = random_case(seed)
     visits = discounted_occupancy(mdp, policy, discount)
@@ -147,6 +147,7 @@ ROW = torch.ones(5, 3, 5, dtype=torch.float64) / 5
     [
         ({"transition": ROW * 1.01}, "transition: probabilities must sum to 1, one sum misses it by 0.01"),
         ({"transition": ROW * torch.nan}, "transition: probabilities must be finite"),
+        ({"transition": ROW.float()}, "transition torch.float32, initial torch.float64: must be torch.float64"),
         ({"initial": torch.tensor([1.5, -0.5, 0, 0, 0], dtype=torch.float64)}, "must not be negative"),
         ({"initial": torch.ones(4, dtype=torch.float64) / 4}, r"must be \(..., S, A, S\) and \(..., S\)"),
         ({"transition": ROW[..., :4]}, r"must be \(..., S, A, S\) and \(..., S\)"),
@@ -187,7 +188,7 @@ def test_the_environment_says_what_it_refuses(many, reward, horizon, message) ->
 
 
 @given(action=st.integers(-100, 100).filter(lambda action: not 0 <= action < 3))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_actions_outside_their_range_are_refused(action: int) -> None:
     mdp, _ = random_case(12, count=1)
     env = TabularEnv(TabularMDP(mdp.transition[0], mdp.initial[0]))

@@ -130,7 +130,7 @@ def test_iterated_occupancy_tends_to_the_solve_and_members_stop_alone() -> None:
 
 @given(place=st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 2)),
        bad=st.sampled_from([math.nan, math.inf, -math.inf]))  # fmt: skip
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_rewards_that_are_not_finite_are_refused(place: tuple, bad: float) -> None:
     mdp, reward, prior = case(9)
     reward[place] = bad
@@ -142,7 +142,7 @@ def test_rewards_that_are_not_finite_are_refused(place: tuple, bad: float) -> No
 
 
 @given(shape=st.lists(st.integers(1, 6), min_size=2, max_size=4).filter(lambda shape: shape[-2:] != [5, 3]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_rewards_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
     mdp, _, _ = case(10)
     reward = torch.zeros(shape, dtype=torch.float64)
@@ -155,7 +155,7 @@ def test_rewards_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
 
 
 @given(shift=st.floats(1e-6, 10) | st.just(math.nan))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_policy_that_is_no_law_has_no_value(shift: float) -> None:
     mdp, reward, prior = case(11)
     with pytest.raises(ValueError, match=r"^policy: the probabilities of the actions must sum to 1 in every state$"):

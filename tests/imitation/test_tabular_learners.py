@@ -58,7 +58,7 @@ def test_unseen_states_fall_back() -> None:
 
 @given(row=st.lists(st.floats(0, 10), min_size=A, max_size=A).filter(lambda row: sum(row) > 0.1),
        floor=st.floats(0.001, 0.33))  # fmt: skip
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_the_floored_clone_is_the_constrained_optimum(row: list[float], floor: float) -> None:
     """SLSQP on the same likelihood with the same bounds finds nothing better."""
     weights = np.array(row)
@@ -116,7 +116,7 @@ def test_one_round_of_dagger_is_cloning() -> None:
 
 
 @given(place=st.integers(0, S * A - 1), bad=st.sampled_from([-1.0, -1e-9, math.nan, math.inf]))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_bad_counts_are_refused(place: int, bad: float) -> None:
     counts = torch.ones(S * A, dtype=torch.float64)
     counts[place] = bad
@@ -125,7 +125,7 @@ def test_bad_counts_are_refused(place: int, bad: float) -> None:
 
 
 @given(shape=st.tuples(st.integers(1, 6), st.integers(1, 6)).filter(lambda shape: shape[0] != S))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_features_of_another_number_of_states_are_refused(shape: tuple[int, int]) -> None:
     joint = torch.full((S, A), 1 / (S * A), dtype=torch.float64)
     with pytest.raises(ValueError, match=r"^features \([^\n]*must be \(S, F\)[^\n]*S = 4$"):

@@ -41,7 +41,7 @@ def test_known_values(frame):
 
 
 @given(epsilon=st.floats(1e-4, 0.5), recovery=st.floats(0, 1), horizon=st.integers(2, 60))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_closed_form_is_the_sum_of_its_recursion(epsilon, recovery, horizon):
     lost, total = 0.0, 0.0  # Pr(s_h = s2), from h = 2
     for _ in range(horizon - 1):
@@ -92,7 +92,7 @@ def test_one_coin_for_all_visits_is_no_coin_per_visit(frame):
 
 
 @given(epsilon=st.floats(1e-4, 0.5), recovery=st.floats(0.01, 1))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_lead_with_a_way_back_tends_to_its_rate(epsilon, recovery):
     """Per step it tends to e / (e + q), and not to e / q."""
     horizon = 1e5

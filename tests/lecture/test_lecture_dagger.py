@@ -99,9 +99,9 @@ def test_sampled_rounds_that_grow_quadratically_are_refuted(frame):
 
 
 def test_the_most_episodes_decide_and_fewer_are_told(frame):
-    few = experiment.growth(frame, DAGGER, BACK, 1)
-    assert (few < 1 - experiment.ORDER_TOLERANCE).all()  # at H = 100 too few fall for the expert to be asked below
-    assert f"{few.mean():.2f} from 1:" in experiment.decide(frame).note
+    assert experiment.left(frame, 100, 1)[0] > 0.9  # too few fall within 100 steps for the expert to be asked below
+    assert experiment.left(frame, 1000, 1)[0] < 0.1
+    assert f"{experiment.left(frame, 100, 1)[0]:.2f} with 1," in experiment.decide(frame).note
     assert experiment.decide(frame[frame.episodes != 20]).verdict == REFUTED
 
 

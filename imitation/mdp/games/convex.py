@@ -21,7 +21,7 @@ def convex_maxent(
 
     Raises:
         ValueError: the game has leading axes, the penalty is negative, a tolerance or number that is not positive, or a
-            last gradient beyond 1e-6, as where no policy has the moments and nothing is paid for multipliers.
+            last gradient beyond 1e-6 and `tolerance`, as where no policy has the moments and multipliers cost nothing.
     """
     if game.mdp.transition.ndim != 3 or game.expert.ndim != 1:
         raise ValueError(f"expert {tuple(game.expert.shape)}: the convex solver takes one process at a time")
@@ -41,8 +41,9 @@ def convex_maxent(
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=limits).x
     # Not scipy's `success`: it also says no where rounding stops a search that has long arrived.
     left = float(np.abs(objective(found)[1]).max())
-    if not left <= ACCEPTED:
+    accepted = max(ACCEPTED, tolerance)
+    if not left <= accepted:
         raise ValueError(
-            f"the dual's gradient ends at {left:.1g}, not within {ACCEPTED:g}: are the moments any policy's?"
+            f"the dual's gradient ends at {left:.1g}, not within {accepted:g}: are the moments any policy's?"
         )
     return torch.from_numpy(found)
