@@ -4,18 +4,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.harness import stats
-from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED, Verdict, above
-
-PUBLISHED_STEPS = 250_000  # of the environment
-
-
-def early(verdict: Verdict, frame: pd.DataFrame) -> Verdict:
-    """What is not there after fewer steps than were published may still come: that decides nothing."""
-    steps = int(frame.steps.max())
-    if verdict.verdict != REFUTED or steps >= PUBLISHED_STEPS:
-        return verdict
-    note = f"{verdict.note} Not so after {steps} of {PUBLISHED_STEPS} steps, which decides nothing."
-    return verdict._replace(verdict=INCONCLUSIVE, note=note.strip())
+from experiments.harness.claim import INCONCLUSIVE, REPRODUCED, Verdict, above
 
 
 def scores(frame: pd.DataFrame) -> pd.DataFrame:

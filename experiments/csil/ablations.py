@@ -149,7 +149,7 @@ def levels(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def against(frame: pd.DataFrame, variants: Sequence[str]) -> Verdict:
-    """The published form is above each of the variants: the check that speaks most against it; but see `early`.
+    """The published form is above each of the variants: the check that speaks most against it.
 
     Raises:
         LookupError: a variant was not run.
@@ -158,7 +158,7 @@ def against(frame: pd.DataFrame, variants: Sequence[str]) -> Verdict:
     own = _scores.level(tables[PUBLISHED])[0]
     told = ", ".join(f"{name} {_scores.level(tables[name])[0]:.2f}" for name in variants)
     about = f"IQM of scores: as published {own:.2f}, {told}. {_scores.scope(frame)}"
-    return _scores.early(weakest([_scores.lead(tables[PUBLISHED], tables[name], about) for name in variants]), frame)
+    return weakest([_scores.lead(tables[PUBLISHED], tables[name], about) for name in variants])
 
 
 def decide_without(frame: pd.DataFrame, variant: str) -> Verdict:
@@ -203,7 +203,7 @@ def decide_reward(frame: pd.DataFrame) -> Verdict:
     gain = _scores.lead(
         levels(frame)[PUBLISHED], start, f"Its own clone {_scores.level(start)[0]:.2f}. {controls.note}"
     )
-    return _scores.early(weakest([gain, controls._replace(note=gain.note)]), frame)
+    return weakest([gain, controls._replace(note=gain.note)])
 
 
 def _claim(
@@ -211,7 +211,7 @@ def _claim(
 ) -> Claim:
     return Claim(
         id=f"csil.{suffix}", source="Watson et al. 2023", location=location, statement=statement,
-        measures=f"score less that {against}", decide=decide, smallest_scale="laptop",
+        measures=f"score less that {against}", decide=decide, smallest_scale="laptop", refuted_from="paper",
     )  # fmt: skip
 
 

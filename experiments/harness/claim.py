@@ -42,6 +42,7 @@ class Claim:
         decide: from the frame of `metrics.csv` to a verdict; reads nothing else.
         printed: the number or formula that the document prints, if any.
         smallest_scale: the smallest scale that can decide it; `smoke` for exact claims.
+        refuted_from: the smallest scale that can refute it, where what a short training lacks may still come.
     """
 
     id: str
@@ -52,12 +53,16 @@ class Claim:
     decide: Callable[[pd.DataFrame], Verdict]
     printed: float | str | None = None
     smallest_scale: str = "smoke"
+    refuted_from: str = "smoke"
 
     def verdict(self, frame: pd.DataFrame, scale: str) -> Verdict:
-        """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for this claim."""
+        """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for it."""
         decision = self.decide(frame)
         if SCALES.index(scale) < SCALES.index(self.smallest_scale):
             return decision._replace(verdict=INCONCLUSIVE, note=f"The {scale} scale is too small to decide this.")
+        if decision.verdict == REFUTED and SCALES.index(scale) < SCALES.index(self.refuted_from):
+            note = f"Not so at {scale} scale, which is too small to refute it. {decision.note}"
+            return decision._replace(verdict=INCONCLUSIVE, note=note)
         return decision
 
 
