@@ -53,7 +53,7 @@ def _experts() -> str:
     lines = [_EXPERTS]
     for name, wanted in experts.WANTED.items():
         path = experts.FOLDER / f"{name}.json"
-        cells = ["not trained yet", ""]
+        cells = ["none kept yet", ""]
         if path.exists():
             card = json.loads(path.read_text())
             cells = ["{mean:.0f} ± {sd:.0f}".format(**card["return"]), f"{card['environment_steps']:,}"]

@@ -93,8 +93,8 @@ def _joined(shards: list[Shard], folder: Path, experiment: str, scale: str) -> R
     frames = [read_frame(shard / "metrics.csv") for shard, _ in shards]
     records = [record for _, record in shards]
     canonical = _canonical(experiment, scale)
-    if _split_axis(records, canonical) == "seeds":  # what belongs to no seed is the same in every shard
-        frames[1:] = [frame[frame.seed.notna()] for frame in frames[1:]]
+    if _split_axis(records, canonical) == "seeds" and "seed" in frames[0]:
+        frames[1:] = [frame[frame.seed.notna()] for frame in frames[1:]]  # the others are the same in every shard
     record = _joined_record(records, canonical)
     return Result(experiment, scale, folder, pd.concat(frames, ignore_index=True), record)
 

@@ -234,7 +234,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, epsilon: float) -> None:
             axis.plot(group.horizon, group.gap, DASHES[learner], color=colour, linewidth=1, label=label)
             if learner == CLONING:
                 place = (group.horizon.iloc[-1], group.gap.iloc[-1])
-                text = rf"$\epsilon = 10^{{{np.log10(group.epsilon.iloc[0]):.0f}}}$"
+                text = rf"$\epsilon$ = {group.epsilon.iloc[0]:g}"
                 axis.annotate(text, place, (3, 0), textcoords="offset points", fontsize=6, annotation_clip=False)
         groups = [group for _, group in sampled(mine).groupby("horizon")]
         center, low, high = np.array([stats.mean_interval(group.gap) for group in groups]).T
@@ -257,7 +257,8 @@ def _draw(axis: Axes, rows: pd.DataFrame, epsilon: float) -> None:
 def _draw_budgets(axis: Axes, frame: pd.DataFrame) -> None:
     budgets = sorted(frame.episodes.dropna().unique())
     horizons = sorted(sampled(frame)[sampled(frame).horizon >= SHORTEST].horizon.unique())
-    for horizon, marker, colour in zip(horizons, "osD^v<>", LENGTHS, strict=False):
+    for place, horizon in enumerate(horizons):
+        marker, colour = "osD^v"[place % 5], LENGTHS[place % len(LENGTHS)]
         center, low, high = np.array([left(frame, horizon, budget) for budget in budgets]).T
         bars = [center - low, high - center]
         axis.errorbar(budgets, center, bars, fmt=f"-{marker}", color=colour, markersize=3.5, linewidth=0.8,

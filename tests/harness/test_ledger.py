@@ -72,6 +72,18 @@ def test_shards_join_to_the_canonical_frame(tmp_path: Path) -> None:
     assert not parts.is_stale
 
 
+def test_shards_of_a_frame_that_names_no_seeds_decide_as_the_whole(tmp_path: Path) -> None:
+    experiment = "lecture/errata"
+    first, *rest = catalogue.canonical(experiment, "smoke").seeds
+    run(tmp_path / "whole", experiment=experiment)
+    run(tmp_path / "parts", f"seeds=[{first}],{rest}".replace(" ", ""), experiment=experiment)
+    frames = [result.read(tmp_path / part, experiment, "smoke").frame for part in ("whole", "parts")]
+    assert "seed" not in frames[0]
+    for claim in catalogue.claims(experiment):
+        verdicts = [claim.verdict(frame, "smoke") for frame in frames]
+        assert verdicts[0].verdict == verdicts[1].verdict == "corrected"
+
+
 @pytest.mark.parametrize("experiment", ["lecture/compounding", "lecture/dagger"])
 def test_rows_of_no_seed_are_joined_once(tmp_path: Path, experiment: str) -> None:
     first, *rest = catalogue.canonical(experiment, "smoke").seeds

@@ -56,4 +56,4 @@ def test_the_kept_experts_stand_with_what_their_cards_say(tmp_path: Path, monkey
     (tmp_path / "Hopper-v5.json").write_text(json.dumps(card))
     text = updated(README, [], {}, tmp_path)
     lines = text[text.index("<!-- experts -->") : text.index("<!-- /experts -->")].splitlines()[3:]
-    assert lines == ["| Hopper-v5 | 3194 ± 19 | 3000 | 560,000 |", "| Ant-v5 | not trained yet | 3500 |  |"]
+    assert lines == ["| Hopper-v5 | 3194 ± 19 | 3000 | 560,000 |", "| Ant-v5 | none kept yet | 3500 |  |"]
