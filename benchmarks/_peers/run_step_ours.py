@@ -186,7 +186,7 @@ def products() -> dict[str, Callable[[], Tensor]]:
     rows, (inner, outer) = problem.OBSERVATIONS * problem.NEGATIVES, problem.HIDDEN
     value, weight, result = torch.randn(rows, inner), torch.randn(inner, outer), torch.empty(rows, outer)
     served = {"product/-/torch": lambda: torch.mm(value, weight, out=result)}
-    if _linear._fused(weight):
+    if _linear._fused(weight[None], rows):
         packed = _linear.packed(weight.mT[None], rows)
         served["product/-/oneDNN"] = lambda: _linear.linear(value[None], packed)
     return served

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.policies._elu import affine, orthogonal
+from imitation.ebm._linear import layer
+from imitation.policies._elu import orthogonal
 from imitation.population import Generators, RandomSource, normal_like, uniform_like
 
 NORM_FLOOR = 1e-5  # added to the variance in a layer norm
@@ -40,7 +41,7 @@ class Perceptron(nn.Module):
         last = len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight, bias = (weight.detach(), bias.detach()) if frozen else (weight, bias)
-            value = affine(value, weight, bias, relu=number < last)
+            value = layer(value, weight, bias, relu=number < last)
         return value
 
     def with_slope(self, value: Float[Tensor, "PK B Di"]) -> tuple[Float[Tensor, "PK B 1"], Float[Tensor, "PK B Di"]]:
@@ -50,11 +51,11 @@ class Perceptron(nn.Module):
         """
         active, last = [], len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            value = affine(value, weight, bias, relu=number < last)
+            value = layer(value, weight, bias, relu=number < last)
             active.append(value.detach() > 0)
         slope = self.weights[-1].mT.expand(-1, value.shape[1], -1)
         for weight, positive in zip(reversed(self.weights[:-1]), reversed(active[:-1]), strict=True):
-            slope = affine(slope * positive, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
+            slope = layer(slope * positive, weight.mT)
         return value, slope
 
 
@@ -94,7 +95,7 @@ class SmoothPerceptron(nn.Module):
         slope = self.weights[-1].mT
         for weight, one in zip(reversed(self.weights[1:-1]), reversed(hidden[1:]), strict=True):
             slope = slope * (one.clamp(max=0) + 1)  # ELU's slope from its value
-            slope = affine(slope, weight.mT, weight.new_zeros(len(weight), 1, weight.shape[1]))
+            slope = layer(slope, weight.mT)
         slope = slope * ((1 - hidden[0].square()) * self.gain)
         # Through the norm (x - mean x) / scale: what would shift or stretch all units alike has no effect.
         slope = slope - slope.mean(-1, keepdim=True) - normed * (slope * normed).mean(-1, keepdim=True)
@@ -106,14 +107,14 @@ class SmoothPerceptron(nn.Module):
         if frozen:
             weights, biases = ([one.detach() for one in some] for some in (weights, biases))
             gain, offset = gain.detach(), offset.detach()
-        value = affine(value, weights[0], biases[0])
+        value = layer(value, weights[0], biases[0])
         centred = value - value.mean(-1, keepdim=True)
         scale = (centred.square().mean(-1, keepdim=True) + NORM_FLOOR).sqrt()
         normed = centred / scale
         hidden = [torch.addcmul(offset, normed, gain).tanh()]
         for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-            hidden.append(nn.functional.elu(affine(hidden[-1], weight, bias)))
-        return affine(hidden[-1], weights[-1], biases[-1]), normed, scale, hidden
+            hidden.append(nn.functional.elu(layer(hidden[-1], weight, bias)))
+        return layer(hidden[-1], weights[-1], biases[-1]), normed, scale, hidden
 
 
 class Critics(nn.Module):

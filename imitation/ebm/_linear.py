@@ -11,12 +11,15 @@ from torch.autograd.function import once_differentiable
 torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
 Layer = Tensor | list[Tensor]  # as torch keeps it, or laid out for oneDNN member by member
+# Multiplications from which on oneDNN's call per member is faster than torch's one call for all members: below, the
+# call takes longer than the product (seven times as long at 128 x 32 x 32).
+LARGE = 2**20
 
 
 def packed(weight: Tensor, rows: int) -> Layer:
     """A copy of a layer's weights (P, out, in), laid out for `linear` on inputs of about that many rows."""
     weight = weight.detach().clone(memory_format=torch.contiguous_format)
-    if not _fused(weight):
+    if not _fused(weight, rows):
         return weight
     return [torch.ops.mkldnn._reorder_linear_weight(one, rows) for one in weight]
 
@@ -40,8 +43,8 @@ def linear(value: Tensor, weight: Layer, bias: Tensor | None = None, relu: bool 
     )
 
 
-def layer(value: Tensor, weight: Tensor, offset: Tensor, relu: bool) -> Tensor:
-    """One layer with a graph: value times weight, plus offset, then ReLU if wanted.
+def layer(value: Tensor, weight: Tensor, offset: Tensor | None = None, relu: bool = False) -> Tensor:
+    """One layer with a graph: value times weight, plus offset if there is one, then ReLU if wanted.
 
     Args:
         value: (P, N, in).
@@ -51,10 +54,12 @@ def layer(value: Tensor, weight: Tensor, offset: Tensor, relu: bool) -> Tensor:
     Returns:
         (P, N, out). Where oneDNN serves, it can be differentiated once only.
     """
-    if _fused(weight):
+    if _fused(weight, value.shape[1]):
         return _FusedLayer.apply(value, weight, offset, relu)  # type: ignore[return-value]
-    product = torch.bmm(value, weight)
-    product = (product.unflatten(1, (offset.shape[1], -1)) + offset[:, :, None]).flatten(1, 2)
+    bias = _bias(offset)
+    product = torch.bmm(value, weight) if bias is None else torch.baddbmm(bias, value, weight)
+    if offset is not None and bias is None:
+        product = (product.unflatten(1, (offset.shape[1], -1)) + offset[:, :, None]).flatten(1, 2)
     return product.relu() if relu else product
 
 
@@ -62,15 +67,15 @@ class _FusedLayer(torch.autograd.Function):
     """`layer` by oneDNN, forwards and backwards."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: Tensor, offset: Tensor, relu: bool) -> Tensor:
+    def forward(ctx: Any, value: Tensor, weight: Tensor, offset: Tensor | None, relu: bool) -> Tensor:
         """The layer's output (P, N, out)."""
-        bias = offset if offset.shape[1] == 1 else None
+        bias = _bias(offset)
         result = linear(value, list(weight.mT), bias)
-        if bias is None:
+        if offset is not None and bias is None:
             result.unflatten(1, (offset.shape[1], -1)).add_(offset[:, :, None])
         result = result.relu_() if relu else result  # oneDNN's would make zeros of what is not a number
         ctx.save_for_backward(value, weight, result if relu else None)
-        ctx.rows = offset.shape[1]
+        ctx.rows = offset.shape[1] if offset is not None else 0
         return result
 
     @staticmethod
@@ -90,6 +95,11 @@ class _FusedLayer(torch.autograd.Function):
         return of_value, of_weight, of_offset, None
 
 
+def _bias(offset: Tensor | None) -> Tensor | None:
+    """The offset, if it is one row for all."""
+    return offset if offset is not None and offset.shape[1] == 1 else None
+
+
 def _outer(value: Tensor, slope: Tensor) -> Tensor:
     """value transposed times slope, (P, in, out). oneDNN is faster by far if the narrower of the two comes first."""
     if value.shape[2] > slope.shape[2]:
@@ -106,13 +116,14 @@ def _by_member(results: Any) -> Tensor:
     return members[0][None] if len(members) == 1 else torch.stack(members)
 
 
-def _fused(weight: Tensor) -> bool:
-    """Whether oneDNN's fused layer serves: on processors not made by Intel it is twice as fast as torch's own product.
+def _fused(weight: Tensor, rows: int) -> bool:
+    """Whether oneDNN serves: large products on processors not made by Intel take half of torch's own time there.
 
     It is what torch's compiler emits; the operators' names are private, so a torch without them takes the other way.
     """
     return (
         weight.device.type == "cpu"
+        and rows * weight.shape[1] * weight.shape[2] >= LARGE
         and (weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and _has_bfloat16()))
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from imitation.ebm._linear import layer
 from imitation.population import Generators, normal_like
 
-FEW = 16  # rows: oneDNN's layers cost more than they save on fewer, and on a single output
-
 
 class EluNetwork(nn.Module):
     """P independent perceptrons with an ELU after every layer, the last included.
@@ -34,18 +32,8 @@ class EluNetwork(nn.Module):
     def forward(self, value: Float[Tensor, "P B Dx"]) -> Float[Tensor, "P B Do"]:
         """Inputs (P, B, Dx) -> outputs (P, B, Do)."""
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            value = nn.functional.elu(affine(value, weight, bias))
+            value = nn.functional.elu(layer(value, weight, bias))
         return value
-
-
-def affine(
-    value: Float[Tensor, "P B Dx"], weight: Float[Tensor, "P Dx Do"], bias: Float[Tensor, "P 1 Do"], relu: bool = False
-) -> Float[Tensor, "P B Do"]:
-    """value times weight plus bias, then ReLU if wanted; differentiable once where oneDNN serves."""
-    if value.shape[1] < FEW or weight.shape[2] == 1:
-        value = torch.baddbmm(bias, value, weight)
-        return value.relu() if relu else value
-    return layer(value, weight, bias, relu)
 
 
 def filled(value: float, random: Generators, dtype: torch.dtype, *shape: int) -> nn.Parameter:

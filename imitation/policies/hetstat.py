@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.policies._elu import EluNetwork, affine, filled
+from imitation.ebm._linear import layer
+from imitation.policies._elu import EluNetwork, filled
 from imitation.policies._tanh_normal import log_prob
 from imitation.population import Generators, normal_like
 
@@ -160,9 +161,7 @@ class TriangularFactor(nn.Module):
         total = 0
         for number, corner in enumerate(self._corners().unbind(1)):
             column = torch.cat([corner, self.below[number]], 1) if number < len(self.below) else corner
-            product = affine(
-                features[..., self.block * number :], column, column.new_zeros(len(column), 1, column.shape[2])
-            )
+            product = layer(features[..., self.block * number :], column)
             total = total + _SquaredNorm.apply(product.unflatten(-1, (self.action_dim, self.block)))
         assert isinstance(total, Tensor)
         return total

@@ -3,11 +3,17 @@
 import pytest
 import torch
 
-from imitation.ebm import mlp
-from imitation.ebm._linear import _fused, layer
+from imitation.ebm import _linear, mlp
+from imitation.ebm._linear import layer
 from imitation.ebm.langevin import Langevin, gradient_of
 from imitation.ebm.mlp import MLPEnergy
 from imitation.population import Generators, normal_like, uniform_like
+
+
+@pytest.fixture(autouse=True, params=[0, 2**60], ids=["oneDNN", "torch"])
+def products(request, monkeypatch):
+    """Which products serve depends on their size: both must pass, at the small sizes of these tests."""
+    monkeypatch.setattr(_linear, "LARGE", request.param)
 
 
 def network(observation_dim=3, action_dim=2, seeds=(0, 1), hidden=(16, 8), std=0.5):
@@ -193,6 +199,16 @@ def test_a_layer_and_its_gradient_are_the_sums_written_out(dtype, tolerance, mem
         torch.testing.assert_close(one.double(), other, rtol=0, atol=10 * tolerance)
 
 
+def test_a_layer_without_offset_is_one_with_an_offset_of_zero():
+    value, weight, zero = torch.randn(2, 6, 3), torch.randn(2, 3, 4), torch.zeros(2, 1, 4)
+    found, expected = ([one.clone().requires_grad_() for one in (value, weight)] for _ in range(2))
+    torch.testing.assert_close(layer(*found, relu=True), layer(*expected, zero, relu=True))
+    layer(*found, relu=True).square().sum().backward()
+    layer(*expected, zero, relu=True).square().sum().backward()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
 def test_a_layer_differentiates_what_is_asked_of_it():
     """A sum's slope has stride zero; weights that are held fixed get no gradient."""
     value, weight, offset = torch.randn(2, 6, 3), torch.randn(2, 3, 4), torch.randn(2, 1, 4)
@@ -208,7 +224,7 @@ def test_a_layer_differentiates_what_is_asked_of_it():
 def test_a_second_derivative_is_right_or_refused():
     inputs = [torch.rand(shape, requires_grad=True) for shape in ((1, 6, 3), (1, 3, 4), (1, 1, 4))]
     slope = torch.autograd.grad(layer(*inputs, relu=True).square().sum(), inputs[0], create_graph=True)[0]
-    if _fused(inputs[1]):
+    if _linear._fused(inputs[1], 6):
         with pytest.raises(RuntimeError, match="once_differentiable"):
             slope.sum().backward()
     in_double = [one.double().detach().requires_grad_() for one in inputs]
