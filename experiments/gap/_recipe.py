@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
-from experiments.harness.schema import bounded
+from experiments.harness.schema import BadInputError, bounded
 from imitation.ebm._optimiser import Schedule, cosine, stepwise
 from imitation.ebm.inference import LangevinMinimiser
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import LongChain, ShortChains
+from imitation.ebm.residual import ResidualEnergy
 from imitation.ebm.schedules import polynomial
 from imitation.policies.scaling import Scaling
 from imitation.population import Generators
@@ -23,9 +24,13 @@ class Recipe:
 
     clip: largest change of a coordinate in one Langevin iteration. margin: chains stay in [-margin, margin].
     step_initial, step_final: polynomial schedule of power 2, lambda in IBC's form, tau = lambda / 2 in the true one.
+    network: plain, layer after layer with ReLU between them, or residual, of blocks of two layers after a first one.
+    spectral_norm: of a residual network. hidden: widths of the layers; of a residual network all the same.
     decay: of the learning rate, stepwise (factor per decay_every steps) or cosine to 0. precision: of the sampler.
     """
 
+    network: str = bounded(choices=("plain", "residual"))
+    spectral_norm: bool
     hidden: list[int] = bounded(1, 4096)
     batch: int = bounded(1, 1_000_000)
     learning_rate: float = bounded(1e-8, 1)
@@ -47,6 +52,12 @@ class Recipe:
     inference_iterations: list[int] = bounded(1, 10_000, unique=True)
     inference_noise_scale: float = bounded(0, 100)
     precision: str = bounded(choices=tuple(PRECISIONS))
+
+    def __post_init__(self) -> None:
+        blocks = len(set(self.hidden)) == 1 and len(self.hidden) % 2 == 0
+        if (self.network == "residual" and not blocks) or (self.network == "plain" and self.spectral_norm):
+            given = f"network={self.network}, hidden={self.hidden}, spectral_norm={self.spectral_norm}"
+            raise BadInputError(f"{given}: a residual network has an even number of equal widths, others no such norm")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -84,7 +95,10 @@ class Recipe:
 
     def energy(self, observation_dim: int, action_dim: int, random: Generators) -> MLPEnergy:
         """Energies of one member for each generator."""
-        return MLPEnergy(observation_dim, action_dim, random, self.hidden, members=len(random))
+        if self.network == "plain":
+            return MLPEnergy(observation_dim, action_dim, random, self.hidden, members=len(random))
+        sizes = {"width": self.hidden[0], "blocks": len(self.hidden) // 2, "members": len(random)}
+        return ResidualEnergy(observation_dim, action_dim, random, **sizes, spectral_norm=self.spectral_norm)
 
     def scaling(self, observations: torch.Tensor) -> Scaling:
         """Of observations (P, T, Dx)."""

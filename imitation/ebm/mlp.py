@@ -4,7 +4,7 @@ Samplers need only dE/dy. That gradient needs no graph, the observation's share 
 along a chain, and rows taken in blocks keep the activations in the cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -108,13 +108,19 @@ class MLPEnergy(nn.Module):
                 slope = linear(slope, weight)
             return slope.reshape(action.shape)
 
-        # ReLU and sign make zeros of what is not a number, and the energy would look flat: zero, or NaN, is added.
+        return self._by_rows(share, block)
+
+    def _by_rows(self, share: Float[Tensor, "P B W"], block: Callable[[Tensor, Tensor], Tensor]) -> Gradient:
+        """dE/dy block by block of rows; `block` maps their share of the first layer, and their actions, to dE/dy.
+
+        ReLU and sign make zeros of what is not a number, and the energy would look flat: zero, or NaN, is added.
+        """
         weight_sums = torch.stack([one.detach().sum((1, 2)) for one in self.parameters()]).sum(0)
         taint = 0 * (share.sum(-1) + weight_sums[:, None])
 
         @torch.no_grad()
         def gradient(action: Tensor) -> Tensor:
-            """dE/dy of actions (P, B, M, Dy), block by block of rows."""
+            """dE/dy of actions (P, B, M, Dy)."""
             if action.shape[:2] != share.shape[:2]:
                 raise ValueError(f"actions {tuple(action.shape)} do not fit observations of {tuple(share.shape[:2])}")
             result = taint[:, :, None, None] + 0 * action
@@ -144,8 +150,8 @@ class MLPEnergy(nn.Module):
                 passes.append(value.sign())
         slope = self.weights[-1].mT * passes.pop()
         for weight in reversed(layers[1:]):
-            slope = layer(slope, weight.mT, weight.new_zeros(members, 1, len(weight[0])), relu=False) * passes.pop()
-        return layer(slope, layers[0].mT, slope.new_zeros(members, 1, action.shape[-1]), relu=False).view(action.shape)
+            slope = layer(slope, weight.mT) * passes.pop()
+        return layer(slope, layers[0].mT).view(action.shape)
 
     def _observation_share(self, observation: Tensor) -> Tensor:
         return torch.baddbmm(self.biases[0], observation, self.weights[0][:, : self.observation_dim])
