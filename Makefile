@@ -9,7 +9,9 @@ READY    := $(VENV)/.ready
 
 empty :=
 comma := ,
-EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(patsubst configs/experiment/%.yaml,%,$(sort $(wildcard configs/experiment/*/*.yaml))))
+# Overnight is a scale of some experiments only: those with a file that says what it is.
+SIZES    := $(if $(filter overnight,$(SCALE)),configs/overlay/overnight,configs/experiment)
+EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(patsubst $(SIZES)/%.yaml,%,$(sort $(wildcard $(SIZES)/*/*.yaml))))
 
 # Parallelism is over processes: two threads in two processes on two cores are several times slower.
 export OMP_NUM_THREADS := 1
@@ -21,7 +23,7 @@ TASKS := HalfCheetah-v5 Hopper-v5 Walker2d-v5 Ant-v5 Humanoid-v5
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo "  variables: SCALE=smoke|laptop|paper  LAUNCHER=local|slurm|submitit_local  EXPERIMENT=<source>/<name>  ARGS=\"key=value ...\""
+	@echo "  variables: SCALE=smoke|laptop|overnight|paper  LAUNCHER=local|slurm|submitit_local  EXPERIMENT=<source>/<name>  ARGS=\"key=value ...\""
 
 setup: $(READY) ## create .venv and install requirements.lock (the other commands do it when needed)
 

@@ -8,6 +8,7 @@ SOURCE = Source(
     year=2022,
     reading_order=(
         "particle_dimensions",
+        "particle_implementation",
         "integral",
         "mcmc_loss",
         "langevin_moments",

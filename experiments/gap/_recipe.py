@@ -29,8 +29,8 @@ class Recipe:
     decay: of the learning rate, stepwise (factor per decay_every steps) or cosine to 0. precision: of the sampler.
     """
 
-    network: str = bounded(choices=("plain", "residual"))
     spectral_norm: bool
+    network: str = bounded(choices=("plain", "residual"))
     hidden: list[int] = bounded(1, 4096)
     batch: int = bounded(1, 1_000_000)
     learning_rate: float = bounded(1e-8, 1)

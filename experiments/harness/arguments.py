@@ -10,7 +10,6 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.harness import catalogue, runner
-from experiments.harness.claim import SCALES
 from experiments.harness.record import Plan
 from experiments.harness.schema import BadInputError
 
@@ -48,7 +47,7 @@ def _parsed(override: str) -> Override:
 def _plan(job: list[str]) -> Plan:
     parsed = [_parsed(override) for override in job]
     experiment = _choice(parsed, "experiment", catalogue.experiments(), default=None)
-    _choice(parsed, "scale", SCALES, default="laptop")
+    _choice(parsed, "scale", catalogue.scales(experiment), default="laptop")
     _choice(parsed, "hydra/launcher", LAUNCHERS, default="local")
     known = [*map(str, catalogue.paper_values(experiment)), *runner.RUN_KEYS, "experiment"]
     if recipes := catalogue.recipes(experiment):

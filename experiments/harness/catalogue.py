@@ -89,15 +89,24 @@ def recipes(experiment: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml")) if "defaults" in values else []
 
 
+def scales(experiment: str) -> list[str]:
+    """The scales of an experiment, smallest first; overnight is one where a file says what it is."""
+    return [scale for scale in SCALES if scale != "overnight" or _overlay(experiment, scale).exists()]
+
+
+def _overlay(experiment: str, scale: str) -> Path:
+    return CONFIGS / "overlay" / scale / f"{experiment}.yaml"
+
+
 def overlay(experiment: str, scale: str) -> DictConfig:
     """What a scale shrinks, empty where it shrinks nothing.
 
     Raises:
-        BadInputError: there is no such scale.
+        BadInputError: the experiment has no such scale.
     """
-    if scale not in SCALES:
-        raise BadInputError(f"scale={scale}: unknown; allowed: {', '.join(SCALES)}")
-    path = CONFIGS / "overlay" / scale / f"{experiment}.yaml"
+    if scale not in scales(experiment):
+        raise BadInputError(f"scale={scale}: {experiment} has none such; allowed: {', '.join(scales(experiment))}")
+    path = _overlay(experiment, scale)
     return OmegaConf.load(path) if path.exists() else OmegaConf.create()  # type: ignore[return-value]
 
 

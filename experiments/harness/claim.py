@@ -9,7 +9,7 @@ import pandas as pd
 REPRODUCED, CORRECTED, REFUTED = "reproduced", "corrected", "refuted"
 INCONCLUSIVE, NOT_RUN = "inconclusive", "not run"
 VERDICTS = (REPRODUCED, CORRECTED, REFUTED, INCONCLUSIVE, NOT_RUN)
-SCALES = ("smoke", "laptop", "paper")
+SCALES = ("smoke", "laptop", "overnight", "paper")
 
 
 class Verdict(NamedTuple):

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from experiments.harness import catalogue
-from experiments.harness.claim import SCALES
 from experiments.harness.frames import read_frame
 from experiments.harness.record import read_record
 from experiments.harness.source import source_hash
@@ -36,7 +35,7 @@ class Result:
 
 def largest(results: Path, experiment: str) -> Result | None:
     """The result of the largest scale that is complete, None if there is none."""
-    found = (read(results, experiment, scale) for scale in reversed(SCALES))
+    found = (read(results, experiment, scale) for scale in reversed(catalogue.scales(experiment)))
     return next((result for result in found if result is not None), None)
 
 
@@ -53,7 +52,7 @@ def read(results: Path, experiment: str, scale: str) -> Result | None:
 
 def problem(results: Path, experiment: str) -> str:
     """Why there is no result, as a sentence for the ledger."""
-    for scale in reversed(SCALES):
+    for scale in reversed(catalogue.scales(experiment)):
         folder = results / experiment / scale
         if (folder / "metrics.csv").exists() and read_record(folder) is None:
             return f"{experiment}/{scale}/metrics.csv is not what its run.json was written for: measure again."

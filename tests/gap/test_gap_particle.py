@@ -7,12 +7,19 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.gap import _particle, particle_dimensions, particle_mas, particle_samplers
+from experiments.gap import (
+    _methods,
+    _particle,
+    particle_dimensions,
+    particle_implementation,
+    particle_mas,
+    particle_samplers,
+)
 from experiments.harness import catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 
-MODULES = (particle_mas, particle_samplers, particle_dimensions)
+MODULES = (particle_mas, particle_samplers, particle_dimensions, particle_implementation)
 
 
 def smoke(module):
@@ -170,7 +177,7 @@ def test_a_reference_that_learnt_nothing_decides_nothing():
 
 # -- gap.dimensions, gap.implementation
 
-D = particle_dimensions
+D, C, M = particle_dimensions, particle_implementation, _methods
 
 
 def dimensions(success: dict[tuple[str, int, int], float], **last) -> pd.DataFrame:
@@ -181,9 +188,9 @@ def dimensions(success: dict[tuple[str, int, int], float], **last) -> pd.DataFra
         for seed, jump in enumerate(np.linspace(-0.01, 0.01, 3)):
             common = {"method": method, "dimension": n, "demonstrations": demonstrations, "seed": seed, "decides": 1}
             made.append(common | {"metric": "success", "step": 2, "value": min(share + jump, 1.0)})
-            if method in (D.LANGEVIN, D.DFO):
+            if method in (M.LANGEVIN, M.DFO):
                 for metric, (first, end) in metrics.items():
-                    end = last.get(metric, end) + (0.5 if method == D.DFO and metric == "distance" else 0)
+                    end = last.get(metric, end) + (0.5 if method == M.DFO and metric == "distance" else 0)
                     made += [
                         common | {"metric": metric, "step": s, "value": v + jump * s} for s, v in ((1, first), (2, end))
                     ]
@@ -191,27 +198,27 @@ def dimensions(success: dict[tuple[str, int, int], float], **last) -> pd.DataFra
 
 
 GOOD = {
-    (D.LANGEVIN, 2, 2000): 0.97, (D.DFO, 2, 2000): 0.9, (D.MSE, 2, 2000): 0.5, (D.NEAREST, 2, 2000): 0.1,
-    (D.LANGEVIN, 16, 2000): 0.9, (D.DFO, 16, 2000): 0.1, (D.MSE, 16, 2000): 0.2, (D.NEAREST, 16, 2000): 0.0,
-    (D.LANGEVIN, 2, 1): 0.99, (D.DFO, 2, 1): 0.99, (D.LANGEVIN, 16, 1): 0.99, (D.DFO, 16, 1): 0.99,
+    (M.LANGEVIN, 2, 2000): 0.97, (M.DFO, 2, 2000): 0.9, (M.MSE, 2, 2000): 0.5, (M.NEAREST, 2, 2000): 0.1,
+    (M.LANGEVIN, 16, 2000): 0.9, (M.DFO, 16, 2000): 0.1, (M.MSE, 16, 2000): 0.2, (M.NEAREST, 16, 2000): 0.0,
+    (M.LANGEVIN, 2, 1): 0.99, (M.DFO, 2, 1): 0.99, (M.LANGEVIN, 16, 1): 0.99, (M.DFO, 16, 1): 0.99,
 }  # fmt: skip
-ALL = (D.decide_dimensions, D.decide_dfo, D.decide_full, D.decide_overfit, D.decide_evolution)
+ALL = (D.decide_dimensions, C.decide_dfo, C.decide_full, C.decide_overfit, C.decide_evolution)
 
 
 def test_dimensions_as_reported():
     assert [decide(dimensions(GOOD)).verdict for decide in ALL[:2]] == [REPRODUCED] * 2
-    assert [decide(dimensions(GOOD | {(D.LANGEVIN, 2, 2000): 0.985})).verdict for decide in ALL] == [REPRODUCED] * 5
+    assert [decide(dimensions(GOOD | {(M.LANGEVIN, 2, 2000): 0.985})).verdict for decide in ALL] == [REPRODUCED] * 5
 
 
 @pytest.mark.parametrize(
     ("decide", "changed"),
     [
-        (D.decide_dimensions, {(D.NEAREST, 16, 2000): 0.95}),
-        (D.decide_dimensions, {(D.MSE, 2, 2000): 0.99}),
-        (D.decide_dfo, {(D.DFO, 16, 2000): 0.9}),
-        (D.decide_dfo, {(D.LANGEVIN, 16, 2000): 0.1}),
-        (D.decide_full, {(D.LANGEVIN, 2, 2000): 0.8}),
-        (D.decide_overfit, {(D.DFO, 16, 1): 0.1}),
+        (D.decide_dimensions, {(M.NEAREST, 16, 2000): 0.95}),
+        (D.decide_dimensions, {(M.MSE, 2, 2000): 0.99}),
+        (C.decide_dfo, {(M.DFO, 16, 2000): 0.9}),
+        (C.decide_dfo, {(M.LANGEVIN, 16, 2000): 0.1}),
+        (C.decide_full, {(M.LANGEVIN, 2, 2000): 0.8}),
+        (C.decide_overfit, {(M.DFO, 16, 1): 0.1}),
     ],
 )
 def test_broken_dimensions_are_refuted(decide, changed):
@@ -220,13 +227,13 @@ def test_broken_dimensions_are_refuted(decide, changed):
 
 @pytest.mark.parametrize("changed", [{"loss": 3.0}, {"negative_energy": -9.0}])
 def test_an_unexpected_evolution_is_refuted(changed):
-    assert D.decide_evolution(dimensions(GOOD, **changed)).verdict == REFUTED
+    assert C.decide_evolution(dimensions(GOOD, **changed)).verdict == REFUTED
 
 
 def test_one_demonstration_is_validated_on_itself():
-    cfg = dataclasses.replace(smoke(D), demonstrations=1)
+    cfg = dataclasses.replace(smoke(C), demonstrations=1)
     data = _particle.task(cfg, 2, cfg.seeds, torch.device("cpu"))
-    start = D._demonstrated(data)
+    start = M.demonstrated(data)
     expected = _particle.starts([_particle.BLOCK * seed for seed in cfg.seeds], 2)
     for found, wanted in zip(start, expected, strict=True):
         torch.testing.assert_close(found[:, 0], wanted, rtol=0, atol=0)

@@ -17,6 +17,7 @@ BAD = [
     ([], "experiment: missing; allowed: critique/"),
     (["experiment=critique/nothing"], "experiment=critique/nothing: unknown; allowed: critique/"),
     ([SIGN, "scale=huge"], "scale=huge: unknown; allowed: smoke, laptop, paper"),
+    ([SIGN, "scale=overnight"], "scale=overnight: unknown; allowed: smoke, laptop, paper"),
     ([SIGN, "kk=[1]"], "kk=[1]: unknown key; allowed: k, theta"),
     ([SIGN, "+kk=[1]"], "+kk=[1]: unknown key; allowed: k, theta"),
     ([SIGN, "k=hello"], "k=hello: must be list[float]"),

@@ -41,7 +41,7 @@ def test_every_experiment_mirrors_its_configuration_and_has_claims() -> None:
         assert module.__doc__
         taken = {"experiment", "scale", "force", "device", "results", "recipe", "overlay"}
         assert not taken & set(module.Config.__dataclass_fields__), f"{name}: keys of the runner"
-        for scale in ("smoke", "laptop", "paper"):
+        for scale in catalogue.scales(name):
             catalogue.canonical(name, scale)
 
 

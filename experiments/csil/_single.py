@@ -1,0 +1,113 @@
+"""One environment with one number of demonstrations, for as many steps as were published: CSIL and the clones.
+
+Returns are normalised as in `csil/mujoco`, the last evaluation decides, and the strongest clone is the rival.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.csil import _scores, _study
+from experiments.csil._study import Study
+from experiments.harness import stats, style
+from experiments.harness.claim import Claim, Verdict, above, below, jointly
+from experiments.harness.context import Context
+from imitation.control.csil import CoherentSoftImitation
+
+CSIL, BC = "CSIL", "BC"
+SUFFICES = 0.9  # of the demonstrations' return
+
+
+def run(cfg: Study, context: Context) -> pd.DataFrame:
+    """Rows as in `_study`; "expert" and "random" are what returns are normalised by, "BC" the clones by their steps."""
+    parts = []
+    for number, name in enumerate(cfg.env):
+        task = _study.task(cfg, name, context.device)
+        clones, rows = _study.cloned(task, BC, context, cfg.cloning)
+        learner = CoherentSoftImitation(clones[cfg.start], task.generators(2), cfg.coherent())
+        done = partial(_progress, context, number, len(cfg.env))
+        parts += [task.references(), rows, _study.train(task, CSIL, learner, context, done)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _progress(context: Context, before: int, total: int, share: float) -> None:
+    context.progress(before + share, total)
+
+
+def tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Last scores of CSIL and of the strongest clone, seed by seed, and CSIL's best ones."""
+    rows = _scores.scores(frame)
+    return {CSIL: _scores.final(rows, CSIL), BC: _scores.strongest(rows, BC), "best": _scores.best(rows, CSIL)}
+
+
+def _about(found: dict[str, pd.DataFrame], frame: pd.DataFrame) -> str:
+    own, clone, best = (_scores.average(found[name]) for name in (CSIL, BC, "best"))
+    return (
+        f"Mean scores over {len(found[CSIL])} seeds after {int(frame.steps.max())} steps: CSIL {own[0]:.2f} "
+        f"[{own[1]:.2f}, {own[2]:.2f}] (best {best[0]:.2f}), strongest clone {clone[0]:.2f} [{clone[1]:.2f}, "
+        f"{clone[2]:.2f}]. {_scores.scope(frame)}"
+    )
+
+
+def decide_level(frame: pd.DataFrame) -> Verdict:
+    """CSIL's score is above the mark."""
+    found = tables(frame)
+    return above(_scores.average(found[CSIL]), SUFFICES, f"{_about(found, frame)} The mark is {SUFFICES}.")
+
+
+def decide_suffices(frame: pd.DataFrame) -> Verdict:
+    """CSIL's score is above the mark, the strongest clone's below it, and CSIL's above the clone's."""
+    found = tables(frame)
+    gain = _scores.lead(found[CSIL], found[BC])
+    clone_fails = below(_scores.average(found[BC]), SUFFICES)
+    suffices = above(_scores.average(found[CSIL]), SUFFICES)
+    return jointly([suffices, clone_fails, gain], f"{_about(found, frame)} The mark is {SUFFICES}.")
+
+
+def claim(suffix: str, statement: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:
+    """A claim on CSIL's score; a training shorter or smaller than published cannot refute it."""
+    return Claim(
+        id=f"csil.{suffix}", source="Watson et al. 2023", location="Section 5, Fig. 3", statement=statement,
+        measures="CSIL's score", decide=decide, smallest_scale="overnight", refuted_from="paper",
+    )  # fmt: skip
+
+
+def figure(frame: pd.DataFrame) -> Figure:
+    """(a) scores over the training, (b) what would show a collapse."""
+    drawing, axes = style.panels(1, 2, height=2.6)
+    _draw_scores(axes[0], frame)
+    _draw_collapse(axes[1], frame[frame.method == CSIL])
+    return drawing
+
+
+def _draw_scores(axis: Axes, frame: pd.DataFrame) -> None:
+    rows = _scores.scores(frame)
+    table = rows[rows.method == CSIL].pivot(index="steps", columns="seed", values="score")
+    axis.plot(table.index, table.to_numpy(), color=style.BLUE, linewidth=0.5, alpha=0.4)
+    middle = [stats.bootstrap_interval(seeds, stats.interquartile_mean) for seeds in table.to_numpy()]
+    center, low, high = np.array(middle).T
+    axis.plot(table.index, center, color=style.BLUE, linewidth=2, label="CSIL (IQM, 95 %; seeds thin)")
+    axis.fill_between(table.index.to_numpy(), low, high, color=style.BLUE, alpha=0.2, linewidth=0)
+    clone = _scores.level(_scores.strongest(rows, BC))[0]
+    axis.axhline(clone, color=style.BLACK, linestyle="--", linewidth=1, label="strongest clone (BC)")
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.set(xlabel="environment steps", ylabel=f"score, {frame.env.iloc[0]}\n0 random, 1 expert")
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.legend()
+
+
+def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
+    looks = {"at_limits": ("action at the limits", style.SKY), "value_share": ("|Q| over its clip", style.PURPLE)}
+    for metric, (label, colour) in looks.items():
+        rows = frame[frame.metric == metric].groupby("steps").value
+        axis.plot(rows.mean().index, rows.mean(), color=colour, label=label)
+        axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.set(xlabel="environment steps", ylabel="mean over seeds,\nlargest dotted", ylim=(-0.02, None))
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.legend()
