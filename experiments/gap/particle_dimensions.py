@@ -75,6 +75,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     """(a) success against the dimension, (b) success of the implicit policy over training."""
     drawing, axes = style.panels(1, 2, height=2.5)
     _draw_success(axes[0], frame)
+    drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
     _draw_training(axes[1], frame)
     return drawing
 
@@ -90,7 +91,6 @@ def _draw_success(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_ylabel("success in fresh episodes\n(mean, 95 % over seeds)")
     axis.set_xticks(sorted(rows.dimension.unique()), [f"{n:g}" for n in sorted(rows.dimension.unique())], minor=False)
     axis.xaxis.minorticks_off()
-    axis.legend()
 
 
 def _draw_training(axis: Axes, frame: pd.DataFrame) -> None:

@@ -40,7 +40,8 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
         result = measured.get(entry.experiment)
         if result is not None:
             record, figure = result.record, f"results/{entry.experiment}/{entry.scale}/figure.png"
-            command = f"[{entry.experiment}]({figure})<br>`make reproduce EXPERIMENT={entry.experiment}`"
+            scale = "" if entry.scale == "laptop" else f" SCALE={entry.scale}"
+            command = f"[{entry.experiment}]({figure})<br>`make reproduce EXPERIMENT={entry.experiment}{scale}`"
             cost = f"{record['wall_seconds']:.1f} s, {record['peak_memory_mb']} MB"
             cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
             lines.append("| " + " | ".join(cells) + " |")
