@@ -11,7 +11,8 @@ empty :=
 comma := ,
 # Overnight is a scale of some experiments only: those with a file that says what it is.
 SIZES    := $(if $(filter overnight,$(SCALE)),configs/overlay/overnight,configs/experiment)
-EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(patsubst $(SIZES)/%.yaml,%,$(sort $(wildcard $(SIZES)/*/*.yaml))))
+names     = $(subst $(empty) $(empty),$(comma),$(patsubst $(1)/%.yaml,%,$(sort $(wildcard $(1)/*/*.yaml))))
+EXPERIMENTS := $(call names,$(SIZES))
 
 # Parallelism is over processes: two threads in two processes on two cores are several times slower.
 export OMP_NUM_THREADS := 1
@@ -51,7 +52,7 @@ lint: $(READY)
 test: $(READY) lint ## lint, types, tests, every experiment at smoke scale, committed figures redrawn and compared
 	$(RUN) -m pytest --numprocesses 2
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-		$(RUN) -m experiments --multirun experiment=$(EXPERIMENTS) scale=smoke results="$$folder"
+		$(RUN) -m experiments --multirun experiment=$(call names,configs/experiment) scale=smoke results="$$folder"
 	$(RUN) -m experiments.harness.report --check
 
 experts: $(READY) ## train the MuJoCo experts (hours; goes on where it was cut off), one process per core

@@ -40,8 +40,9 @@ class DerivativeFreeSearch(Trained):
 
 @dataclass
 class Regression(Trained):
-    """explicit_*: steps and batch of the regressions, which have the energies' widths and first learning rate."""
+    """explicit_*: plain layers' widths, steps and batch of the regressions; the learning rate is the energies' first."""
 
+    explicit_hidden: list[int] = bounded(1, 4096)
     explicit_steps: int = bounded(1, 100_000_000)
     explicit_batch: int = bounded(1, 1_000_000)
 
@@ -99,7 +100,7 @@ def demonstrated(data: Task) -> State:
 
 def _explicit(one: Condition, data: Task, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
     cfg = one.cfg
-    learner = EXPLICIT[one.method](tuple(cfg.hidden), cfg.explicit_batch, cfg.learning_rate)
+    learner = EXPLICIT[one.method](tuple(cfg.explicit_hidden), cfg.explicit_batch, cfg.learning_rate)
     inputs, actions = data.inputs.float(), data.actions.float()
     fitted = learner.fit(inputs, actions, context.generators(cfg.seeds), cfg.explicit_steps, lambda k, n: done(k / n))
     diverged = [

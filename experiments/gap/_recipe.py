@@ -54,7 +54,7 @@ class Recipe:
     precision: str = bounded(choices=tuple(PRECISIONS))
 
     def __post_init__(self) -> None:
-        blocks = len(set(self.hidden)) == 1 and len(self.hidden) % 2 == 0
+        blocks = all(one == self.hidden[0] for one in self.hidden) and len(self.hidden) % 2 == 0
         if (self.network == "residual" and not blocks) or (self.network == "plain" and self.spectral_norm):
             given = f"network={self.network}, hidden={self.hidden}, spectral_norm={self.spectral_norm}"
             raise BadInputError(f"{given}: a residual network has an even number of equal widths, others no such norm")

@@ -6,6 +6,7 @@ the same demonstrations and the same fresh episodes.
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -95,8 +96,7 @@ def _draw_success(axis: Axes, rows: pd.DataFrame) -> None:
 
 def _draw_training(axis: Axes, frame: pd.DataFrame) -> None:
     mine = frame[(frame.method == LANGEVIN) & (frame.metric == "success") & (frame.decides == 1)]
-    styles = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 5)))
-    for (n, rows), dash in zip(mine.groupby("dimension"), styles, strict=False):
+    for (n, rows), dash in zip(mine.groupby("dimension"), cycle(style.DASHES), strict=False):
         table = rows.pivot_table(index="step", columns="seed", values="value")
         axis.plot(table.index, table.to_numpy(), color=COLOURS[LANGEVIN], linewidth=0.5, alpha=0.4)
         axis.plot(

@@ -34,9 +34,10 @@ class Result:
 
 
 def largest(results: Path, experiment: str) -> Result | None:
-    """The result of the largest scale that is complete, None if there is none."""
-    found = (read(results, experiment, scale) for scale in reversed(catalogue.scales(experiment)))
-    return next((result for result in found if result is not None), None)
+    """The result of the largest complete scale that the present code measured, or else of the largest; or None."""
+    each = [read(results, experiment, scale) for scale in reversed(catalogue.scales(experiment))]
+    found = [one for one in each if one is not None]
+    return next((one for one in found if not one.is_stale), found[0] if found else None)
 
 
 def read(results: Path, experiment: str, scale: str) -> Result | None:

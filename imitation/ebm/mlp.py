@@ -60,7 +60,7 @@ class MLPEnergy(nn.Module):
         """Energies (P, B, M) of actions (P, B, M, Dy) under observations (P, B, Dx)."""
         members, rows, samples, _ = action.shape
         value = action.reshape(members, rows * samples, -1)
-        offsets = [self._observation_share(observation), *list(self.biases)[1:]]
+        offsets = [self._observation_share(observation, self.weights[0]), *list(self.biases)[1:]]
         weights = [self.weights[0][:, self.observation_dim :], *list(self.weights)[1:]]
         for number, (weight, offset) in enumerate(zip(weights, offsets, strict=True), start=1):
             value = layer(value, weight, offset, relu=number < len(weights))
@@ -82,7 +82,7 @@ class MLPEnergy(nn.Module):
             ValueError: by that function, if the actions are not for P members and B observations.
         """
         precision = precision or self.weights[0].dtype
-        share = self._observation_share(observation).detach().to(precision)
+        share = self._observation_share(observation, self.weights[0]).detach().to(precision)
         biases = [bias.detach().to(precision, copy=True) for bias in list(self.biases)[1:-1]]
         last = self.weights[-1].detach().mT
         layers = [
@@ -142,7 +142,7 @@ class MLPEnergy(nn.Module):
         """
         members, rows, samples, _ = action.shape
         layers = [self.weights[0][:, self.observation_dim :], *list(self.weights)[1:-1]]
-        offsets = [self._observation_share(observation), *list(self.biases)[1:-1]]
+        offsets = [self._observation_share(observation, self.weights[0]), *list(self.biases)[1:-1]]
         with torch.no_grad():
             value, passes = action.reshape(members, rows * samples, -1), []
             for weight, offset in zip(layers, offsets, strict=True):
@@ -153,5 +153,6 @@ class MLPEnergy(nn.Module):
             slope = layer(slope, weight.mT) * passes.pop()
         return layer(slope, layers[0].mT).view(action.shape)
 
-    def _observation_share(self, observation: Tensor) -> Tensor:
-        return torch.baddbmm(self.biases[0], observation, self.weights[0][:, : self.observation_dim])
+    def _observation_share(self, observation: Tensor, first: Tensor) -> Tensor:
+        """What the observation adds to the first layer, (P, B, W), by that layer's weights (P, Dx + Dy, W)."""
+        return torch.baddbmm(self.biases[0], observation, first[:, : self.observation_dim])

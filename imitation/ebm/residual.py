@@ -19,6 +19,8 @@ from imitation.ebm.langevin import Gradient
 from imitation.ebm.mlp import ROWS, MLPEnergy
 from imitation.population import RandomSource, normal_like
 
+FIRST = 15  # power iterations before the first use, as torch's own spectral normalisation takes
+
 
 class ResidualEnergy(MLPEnergy):
     """P independent energies with residual blocks of two layers; all weights and biases start from N(0, std).
@@ -34,8 +36,8 @@ class ResidualEnergy(MLPEnergy):
         members: P.
         std: standard deviation of the starting weights and biases.
         spectral_norm: divide every matrix by its largest singular value (Miyato et al. 2018), estimated by one power
-            iteration per training step, as table D.3 of Florence et al. 2021 has it. The slope in (x, y) is then at
-            most 2^K.
+            iteration per training step, as table D.3 of Florence et al. 2021 has it. As far as the estimates are
+            exact, the slope in (x, y) is at most 2^K.
 
     Raises:
         ValueError: a size that is not positive.
@@ -59,6 +61,8 @@ class ResidualEnergy(MLPEnergy):
         # Left singular vectors, (P, in, 1), each the last estimate.
         for number, weight in enumerate(self.weights if spectral_norm else []):
             self.register_buffer(f"singular_{number}", normal_like(weight[..., :1].detach(), random))
+        for _ in range(FIRST if spectral_norm else 0):
+            self.iterate()
 
     def forward(
         self, observation: Float[Tensor, "P B Dx"], action: Float[Tensor, "P B M Dy"]
@@ -72,7 +76,9 @@ class ResidualEnergy(MLPEnergy):
         weights, biases = self.normalised(), list(self.biases)
         members, rows, samples, _ = action.shape
         first = weights[0][:, self.observation_dim :]
-        stream = layer(action.reshape(members, rows * samples, -1), first, self._share(weights[0], observation))
+        stream = layer(
+            action.reshape(members, rows * samples, -1), first, self._observation_share(observation, weights[0])
+        )
         for up, rise, down, fall in _blocks(weights, biases):
             stream = stream + layer(layer(stream.relu(), up, rise, relu=True), down, fall)
         return layer(stream, weights[-1], biases[-1]).view(members, rows, samples)
@@ -82,11 +88,11 @@ class ResidualEnergy(MLPEnergy):
         precision = precision or self.weights[0].dtype
         with torch.no_grad():
             weights, biases = self.normalised(), [one.detach().to(precision, copy=True) for one in self.biases]
-            share = self._share(weights[0], observation).to(precision)
+            share = self._observation_share(observation, weights[0]).to(precision)
             inputs = weights[0][:, self.observation_dim :]
             forwards = [packed(one.mT.to(precision), ROWS) for one in (inputs, *weights[1:-1])]
             backwards = [packed(one.to(precision), ROWS) for one in (inputs, *weights[1:-1])]
-            last = weights[-1].mT.to(precision)  # (P, 1, W), the slope in h_K
+            last = weights[-1].mT.to(precision, copy=True)  # (P, 1, W), the slope in h_K
             # It meets the last block before anything that depends on the action.
             folded = torch.bmm(last, weights[-2].mT.to(precision))
         pairs = list(zip(range(1, len(forwards), 2), range(2, len(forwards), 2), strict=True))
@@ -119,7 +125,7 @@ class ResidualEnergy(MLPEnergy):
         members, rows, samples, _ = action.shape
         inputs = weights[0][:, self.observation_dim :]
         with torch.no_grad():
-            share, passes = self._share(weights[0], observation), []
+            share, passes = self._observation_share(observation, weights[0]), []
             stream = layer(action.reshape(members, rows * samples, -1), inputs, share)
             for up, rise, down, fall in _blocks(weights, biases):
                 inner = stream.relu()
@@ -138,9 +144,6 @@ class ResidualEnergy(MLPEnergy):
         if not self.spectral_norm:
             return list(self.weights)
         return [one / self._singular_value(one, left) for one, left in zip(self.weights, self._lefts(), strict=True)]
-
-    def _share(self, first: Tensor, observation: Tensor) -> Tensor:
-        return torch.baddbmm(self.biases[0], observation, first[:, : self.observation_dim])
 
     def _lefts(self) -> list[Tensor]:
         return [getattr(self, f"singular_{number}") for number in range(len(self.weights))]

@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
-from experiments.csil import _single, hopper
-from experiments.harness import catalogue
+from experiments.csil import hopper
+from experiments.harness import arguments, catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError
 
 CLAIM = hopper.CLAIMS[0]
 
@@ -51,11 +52,6 @@ def test_a_shorter_training_cannot_refute_and_a_laptops_cannot_decide():
     assert CLAIM.verdict(made_up(0.95, 0.4), "laptop").verdict == INCONCLUSIVE
 
 
-def test_the_level_alone():
-    assert _single.decide_level(made_up(0.95, 0.4)).verdict == REPRODUCED
-    assert _single.decide_level(made_up(0.8, 0.4)).verdict == REFUTED
-
-
 def test_the_smoke_run_is_whole_and_can_be_drawn():
     frame = hopper.run(catalogue.canonical("csil/hopper", "smoke"), Context())
     assert set(frame.method) == {"expert", "random", "BC", "CSIL"}
@@ -63,6 +59,25 @@ def test_the_smoke_run_is_whole_and_can_be_drawn():
     hopper.figure(frame)
 
 
-def test_overnight_is_as_long_as_published():
-    assert "updates" not in catalogue.departures("csil/hopper", "overnight")
+def test_overnight_takes_as_many_steps_as_published():
+    paper, overnight = (catalogue.canonical("csil/hopper", scale) for scale in ("paper", "overnight"))
+    assert overnight.updates * overnight.copies == paper.updates * paper.copies == 250_000
+    kept = (
+        "env",
+        "demonstrations",
+        "warmup",
+        "cloning",
+        "start",
+        "pretraining",
+        "actor_rate",
+        "critic_rate",
+        "smoothing",
+    )
+    assert all(getattr(overnight, name) == getattr(paper, name) for name in kept)
     assert "overnight" not in catalogue.scales("csil/mujoco")
+
+
+@pytest.mark.parametrize("changed", [["env=[Hopper-v5,Walker2d-v5]"], ["demonstrations.counts=[1,3]"]])
+def test_one_environment_and_one_number_only(changed):
+    with pytest.raises(BadInputError, match="must be one of each"):
+        arguments.plans(["experiment=csil/hopper", "scale=smoke", *changed], multirun=False)

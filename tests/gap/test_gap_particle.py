@@ -15,9 +15,11 @@ from experiments.gap import (
     particle_mas,
     particle_samplers,
 )
-from experiments.harness import catalogue
+from experiments.harness import arguments, catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError
+from imitation.population import Generators
 
 MODULES = (particle_mas, particle_samplers, particle_dimensions, particle_implementation)
 
@@ -237,3 +239,24 @@ def test_one_demonstration_is_validated_on_itself():
     expected = _particle.starts([_particle.BLOCK * seed for seed in cfg.seeds], 2)
     for found, wanted in zip(start, expected, strict=True):
         torch.testing.assert_close(found[:, 0], wanted, rtol=0, atol=0)
+
+
+def test_the_recipes_build_the_published_networks():
+    wanted = {"ibc_paper": (18, 18), "ibc_code": (4, 0), "ta2022": (3, 0)}
+    for recipe, (weights, estimates) in wanted.items():
+        given = ["experiment=gap/particle_implementation", "scale=paper", f"recipe={recipe}"]
+        cfg = arguments.plans(given, multirun=False)[0].config
+        energy = cfg.energy(16, 2, Generators([0]))
+        assert (len(energy.weights), len(list(energy.buffers()))) == (weights, estimates)
+
+
+@pytest.mark.parametrize("changed", [["hidden=[8,8,8]"], ["hidden=[8,16]"], ["network=plain", "spectral_norm=true"]])
+def test_networks_that_are_none_are_refused(changed):
+    given = ["experiment=gap/particle_implementation", "scale=smoke", *changed]
+    with pytest.raises(BadInputError, match="even number of equal widths"):
+        arguments.plans(given, multirun=False)
+
+
+def test_a_value_of_the_wrong_type_is_named():
+    with pytest.raises(BadInputError, match="hidden"):
+        arguments.plans(["experiment=gap/particle_mas", "scale=smoke", "hidden=[[1],[2]]"], multirun=False)

@@ -100,6 +100,8 @@ def test_spectral_normalisation_bounds_the_slope():
     """One matrix has norm 1, a block at most 1 + 1: the energy's slope is at most 2^K. Here it is larger without."""
     observation, action = batch(samples=50)
     bounded, free = settled(network(3, spectral_norm=True, std=3.0)), network(3, std=3.0)
+    fresh = network(3, spectral_norm=True, std=3.0)
+    assert fresh.action_gradient(observation)(action).norm(dim=-1).max() <= 1.5 * 2**3  # estimates are rough as yet
     for one in bounded.normalised():
         norms = torch.linalg.matrix_norm(one.detach(), 2)
         torch.testing.assert_close(norms, torch.ones_like(norms), rtol=0, atol=1e-9)
@@ -146,6 +148,39 @@ def test_a_member_trains_as_it_would_alone_and_goes_on_from_a_checkpoint():
     resumed = trained((4, 2), 3, state=trained((4, 2), 3).state_dict())
     for one, other in zip(together.energy.parameters(), resumed.energy.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_the_gradient_is_of_the_weights_at_the_time_it_was_made(spectral_norm):
+    energy = network(spectral_norm=spectral_norm)
+    observation, action = batch()
+    gradient = energy.action_gradient(observation)
+    before = gradient(action)
+    with torch.no_grad():
+        for one in energy.parameters():
+            one.mul_(1.5).add_(0.1)
+    assert torch.equal(gradient(action), before)
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_in_float32_it_is_the_same_network(spectral_norm, request):
+    """The products by oneDNN serve float32 only: energies, both gradients in y, and those in the weights."""
+    single, double = (network(2, spectral_norm).eval() for _ in range(2))
+    single.float()
+    observation, action = batch()
+    if "oneDNN" in request.node.name and torch.backends.mkldnn.is_available():
+        assert _linear._fused(single.weights[0], 20)
+
+    def numbers(energy, x, y):
+        energies = energy(x, y)
+        slopes = energy.differentiable_action_gradient(x, y)
+        loss = energies.sum() + slopes.square().sum()
+        gradients = torch.autograd.grad(loss, list(energy.weights))
+        return [energies, slopes, energy.action_gradient(x)(y), *gradients]
+
+    found, expected = numbers(single, observation.float(), action.float()), numbers(double, observation, action)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("place", ["observation", "action", "weight"])
