@@ -40,7 +40,7 @@ class DerivativeFreeSearch(Trained):
 
 @dataclass
 class Regression(Trained):
-    """explicit_*: plain layers' widths, steps and batch of the regressions; the learning rate is the energies' first."""
+    """explicit_*: widths of plain layers, steps and batch of the regressions; the learning rate starts alike."""
 
     explicit_hidden: list[int] = bounded(1, 4096)
     explicit_steps: int = bounded(1, 100_000_000)

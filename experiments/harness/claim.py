@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 import pandas as pd
@@ -120,10 +121,12 @@ def jointly(checks: Sequence[Verdict], note: str = "") -> Verdict:
 def weakest(checks: Sequence[Verdict], expected: float = 0.0) -> Verdict:
     """A claim about all conditions: the check that speaks most against it, among equals the farthest from `expected`.
 
+    With `expected` infinite the farthest is the smallest number. Without a number a check counts as 0.
     An intersection of tests at one level keeps that level, so intervals need no correction for their number.
     """
 
     def strength(check: Verdict) -> tuple[int, float]:
-        return _FROM_WORST.index(check.verdict), -abs((check.measured or 0.0) - expected)
+        measured = check.measured or 0.0
+        return _FROM_WORST.index(check.verdict), measured if expected == inf else -abs(measured - expected)
 
     return min(checks, key=strength)
