@@ -102,9 +102,9 @@ def _draw_scores(axis: Axes, frame: pd.DataFrame) -> None:
     clone = _scores.level(_scores.strongest(rows, BC))[0]
     axis.axhline(clone, color=style.BLACK, linestyle="--", linewidth=1, label="strongest clone (BC)")
     axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="environment steps", ylabel=f"score, {frame.env.iloc[0]}\n0 random, 1 expert")
+    axis.set(xlabel="environment steps", ylabel=f"score, {frame.env.iloc[0]}\n0 random, 1 expert", ylim=(-0.4, 1.1))
     axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.legend()
+    axis.legend(loc="lower right")
 
 
 def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
