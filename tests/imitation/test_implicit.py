@@ -48,8 +48,8 @@ def learner(proposal=SHORT, seeds=(0,), dtype=torch.float32, objective=None, sch
     return Learner(energy, *demonstrations, proposal, random, schedule or stepwise(1e-3, 0.9, 2), batch, objective)
 
 
-def marginal(seeds=(0,), **options):
-    energy = MLPEnergy(0, 2, Generators(list(seeds)), (16,), members=len(seeds), std=0.3)
+def marginal(seeds=(0,), dtype=torch.float32, **options):
+    energy = MLPEnergy(0, 2, Generators(list(seeds)), (16,), members=len(seeds), std=0.3).to(dtype)
     return MarginalSampler(energy, stepwise(1e-3, 1.0, 1), 4, BOUNDS, KERNEL, polynomial(1.0, 1e-3, 5), **options)
 
 
@@ -141,18 +141,22 @@ def test_what_a_step_tells_is_what_it_saw():
 LONG = LongChain(4, BOUNDS, KERNEL, [0.1] * 8)
 
 
-@pytest.mark.parametrize("make", [lambda seeds: SHORT, lambda seeds: LONG, lambda seeds: Uniform(4, BOUNDS), marginal])
+MAKE = [lambda *_: SHORT, lambda *_: LONG, lambda *_: Uniform(4, BOUNDS), marginal]
+
+
+@pytest.mark.parametrize("make", MAKE)
 def test_a_member_is_the_same_run_alone(make):
-    seeds = (3, 8, 5)
-    together = learner(make(seeds), seeds)
+    """In float64: in float32 the products of one member and of three round differently, and Adam enlarges that."""
+    seeds, dtype = (3, 8, 5), torch.float64
+    together = learner(make(seeds, dtype), seeds, dtype)
     infos = [together.step() for _ in range(5)]
     for place, seed in enumerate(seeds):
-        alone = learner(make((seed,)), (seed,), index=slice(place, place + 1))
+        alone = learner(make((seed,), dtype), (seed,), dtype, index=slice(place, place + 1))
         for info in infos:
             for one, other in zip(info, alone.step(), strict=True):
-                torch.testing.assert_close(one[place : place + 1], other, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(one[place : place + 1], other, rtol=0, atol=1e-9)
         for one, other in zip(together.energy.parameters(), alone.energy.parameters(), strict=True):
-            torch.testing.assert_close(one[place : place + 1], other, rtol=0, atol=1e-4)
+            torch.testing.assert_close(one[place : place + 1], other, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("make", [lambda seeds: SHORT, marginal])
