@@ -12,7 +12,7 @@ torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
 Layer = Tensor | list[Tensor]  # as torch keeps it, or laid out for oneDNN member by member
 # Multiplications from which on oneDNN's call per member is faster than torch's one call for all members: below, the
-# call takes longer than the product (seven times as long at 128 x 32 x 32).
+# call takes longer than the product (for 24 members five times as long at 128 x 32 x 32).
 LARGE = 2**20
 
 
