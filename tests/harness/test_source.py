@@ -53,6 +53,41 @@ def test_drawing_deciding_and_comments_do_not_count(copy: Path) -> None:
     assert not changed(copy, "experiments/harness/style.py", "PAGE = 6.9", "PAGE = 7.0")
 
 
+HELPER = "experiments/critique/_helper.py"
+NUMBERS = "LIMIT = 1\ndef taken():\n    return LIMIT\ndef decide():\n    return 2\n"
+
+
+def helped(copy: Path, imported: str, used: str) -> None:
+    """Give the experiment a helper, and its `run` a default that comes from there."""
+    (copy / HELPER).write_text(NUMBERS)
+    main = copy / "experiments" / f"{NAME}.py"
+    main.write_text(f"{imported}\n{main.read_text()}".replace("context: Context)", f"context: Context, helped={used})"))
+
+
+@pytest.mark.parametrize(
+    ("imported", "used"),
+    [
+        ("from experiments.critique._helper import taken", "taken()"),
+        ("from experiments.critique import _helper", "_helper.taken()"),
+        ("from experiments.critique import _helper as helping", "helping.taken()"),
+    ],
+)
+def test_only_what_is_taken_from_a_helper_counts(copy: Path, imported: str, used: str) -> None:
+    helped(copy, imported, used)
+    assert not changed(copy, HELPER, "return 2", "return 3")
+    assert changed(copy, HELPER, "LIMIT = 1", "LIMIT = 2")
+
+
+def test_a_helper_that_is_handed_on_counts_whole(copy: Path) -> None:
+    helped(copy, "from experiments.critique import _helper", "vars(_helper)")
+    assert changed(copy, HELPER, "return 2", "return 3")
+
+
+def test_a_helper_of_the_figure_alone_does_not_count(copy: Path) -> None:
+    helped(copy, "from experiments.critique import _helper", "0")
+    assert not changed(copy, HELPER, "LIMIT = 1", "LIMIT = 2")
+
+
 def test_other_experiments_do_not_count(copy: Path) -> None:
     assert not changed(copy, "imitation/ebm/langevin.py", "0.5 * step_size", "0.6 * step_size")
 
