@@ -12,15 +12,15 @@ _COUNTS = ("context.py", "frames.py")
 _SOURCES = [ROOT / "experiments" / name / "__init__.py" for name in SOURCES]  # what the documents are
 # Of an experiment's file only what these need counts: not its claims, decisions and figure, which read the frame.
 _MEASURES = {"run", "Config", "inputs", "SHARD_AXES"}
+_AS_PROGRAM = "__name__ == '__main__'"
 _WHOLE = "*"  # stands for all names of a module that is imported itself
 
 
 def source_hash(experiment: str) -> str:
     """Hash of the experiment's measuring code and of every module of this project that it imports, however deep.
 
-    Comments, docstrings, and what only claims, decisions and figures use do not count. Of the other files in
-    `experiments` that counts which is taken from them. A name that a package hands on counts as the module it comes
-    from: what else the package holds does not change a measurement.
+    Comments, docstrings, and what only claims, decisions and figures use do not count. Of the modules that counts which
+    is taken from them, with all that it uses there; a name that a package hands on is taken from the module behind it.
     """
     main = ROOT / "experiments" / f"{experiment}.py"
     asked = {main: _MEASURES}  # what is imported from each file
@@ -40,7 +40,7 @@ def _counting(path: Path, names: set[str]) -> ast.Module:
     tree = ast.parse(path.read_text())
     if path.name == "__init__.py":
         tree.body = [one for statement in tree.body for one in _handed_on(statement, names)]
-    elif _WHOLE not in names and path.is_relative_to(ROOT / "experiments") and path.parent != _FRAME:
+    elif _WHOLE not in names and path.parent != _FRAME:
         tree.body = _needed(tree.body, names)
     return tree
 
@@ -53,7 +53,11 @@ def _handed_on(statement: ast.stmt, names: set[str]) -> list[ast.stmt]:
 
 
 def _needed(body: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
-    """The top-level statements that `names` reach through the names they use, and all that define no name."""
+    """The top-level statements that `names` reach through the names they use, and all that define no name.
+
+    What a module does only as a program is not done by an import.
+    """
+    body = [one for one in body if not (isinstance(one, ast.If) and ast.unparse(one.test) == _AS_PROGRAM)]
     pending, reached = list(names), set()
     for statement in body:
         if not _defines(statement):
@@ -71,8 +75,11 @@ def _defines(statement: ast.stmt) -> set[str]:
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return {_bound(alias) for alias in statement.names}
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    else:
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign | ast.AugAssign) else []
+    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 def _used(statement: ast.stmt) -> list[str]:

@@ -78,6 +78,14 @@ def test_only_what_is_taken_from_a_helper_counts(copy: Path, imported: str, used
     assert changed(copy, HELPER, "LIMIT = 1", "LIMIT = 2")
 
 
+def test_what_a_module_does_at_its_import_counts_and_what_it_does_as_a_program_does_not(copy: Path) -> None:
+    helped(copy, "from experiments.critique._helper import taken", "taken()")
+    loop = "for number in (1, 2):\n    decide()\n"
+    assert changed(copy, HELPER, "def decide", f"{loop}def decide")
+    assert changed(copy, HELPER, "return 2", "return 3")  # the loop uses it now
+    assert not changed(copy, HELPER, "def decide", 'if __name__ == "__main__":\n    decide()\ndef decide')
+
+
 def test_a_helper_that_is_handed_on_counts_whole(copy: Path) -> None:
     helped(copy, "from experiments.critique import _helper", "vars(_helper)")
     assert changed(copy, HELPER, "return 2", "return 3")
@@ -103,7 +111,7 @@ def test_what_else_a_package_hands_on_does_not_count(copy: Path) -> None:
     add_to("other", "from imitation.policies.other import VALUE")
     assert source.source_hash(experiment) == before
     asking = copy / "imitation" / "policies" / "explicit.py"
-    asking.write_text(f"{asking.read_text()}\nfrom imitation.policies import VALUE\n")
+    asking.write_text(f"from imitation.policies import VALUE\n{asking.read_text()}\nassert VALUE\n")
     asked = source.source_hash(experiment)
     (copy / "imitation" / "policies" / "other.py").write_text("VALUE = 2\n")
     assert source.source_hash(experiment) != asked
