@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +50,11 @@ class Recipe:
         seed: of everything.
         every: updates between two evaluations.
         capacity: of the replay.
+        anneal: the last updates, in which the learning rates fall to 0, in a step after each evaluation. A policy that
+            jumps between good and bad evaluations settles, and the best one is chosen from these.
+
+    Raises:
+        ValueError: a longer fall than the training.
     """
 
     updates: int = 1_000_000
@@ -57,6 +62,20 @@ class Recipe:
     seed: int = 0
     every: int = 10_000
     capacity: int = 1_000_000
+    anneal: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.anneal <= self.updates:
+            raise ValueError(f"anneal={self.anneal}: must be between 0 and updates={self.updates}")
+
+    @property
+    def steady(self) -> int:
+        """Updates at the full rates."""
+        return self.updates - self.anneal
+
+    def rate(self, updates: int) -> float:
+        """Factor of the learning rates after so many updates."""
+        return min(1.0, (self.updates - updates) / self.anneal) if self.anneal else 1.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,7 @@ class Expert:
 
 
 def train(name: str, recipe: Recipe, folder: Path) -> None:
-    """Train until the wanted return is reached in three evaluations running, or for all updates.
+    """Train for all updates, or, if the rates do not fall, until three evaluations running reach the wanted return.
 
     Leaves in `folder`: state.pt to go on from, with the curve of evaluations, and best.pt, the actor of the best one.
     """
@@ -86,24 +105,34 @@ def train(name: str, recipe: Recipe, folder: Path) -> None:
     started = time.monotonic() - (curve[-1]["seconds"] if curve else 0)
 
     def enough() -> bool:
-        return [one["mean"] >= WANTED[name] for one in curve[-3:]] == [True] * 3
+        return not recipe.anneal and [one["mean"] >= WANTED[name] for one in curve[-3:]] == [True] * 3
 
     def measure(updates: int) -> bool:
         """Evaluate, keep the policy if it is the best so far, and say whether the wanted return is reached."""
         row = {"updates": updates, "seconds": time.monotonic() - started}
         row |= _returns(name, learner.actor, "evaluation")
-        if row["mean"] > max((one["mean"] for one in curve), default=-np.inf):
+        rivals = [one["mean"] for one in curve if not recipe.anneal or one["updates"] > recipe.steady]
+        if row["mean"] > max(rivals, default=-np.inf):
             best = {"actor": learner.actor.state_dict(), "updates": updates, "recipe": asdict(recipe)}
             _write(folder / "best.pt", best)
         curve.append(row)
+        _slow(learner, recipe)
         print(f"{name}: {updates} updates, {row['seconds']:.0f} s, return {row['mean']:.0f}", flush=True)
         return enough()
 
     def save(state: dict[str, Any]) -> None:
         _write(folder / "state.pt", {"training": state, "curve": curve, "recipe": asdict(recipe)})
 
+    _slow(learner, recipe)
     if not enough():
         training.run(measure, save)
+
+
+def _slow(learner: SoftActorCritic, recipe: Recipe) -> None:
+    """Set the learning rates of the next updates."""
+    for name, optimiser in learner.optimisers.items():
+        for group in optimiser.param_groups:
+            group["lr"] = getattr(learner.settings, f"{name}_rate") * recipe.rate(learner.updates)
 
 
 def _resume(training: Training, recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
@@ -111,9 +140,11 @@ def _resume(training: Training, recipe: Recipe, folder: Path) -> list[dict[str, 
     if not path.exists():
         return []
     state = torch.load(path, weights_only=True)
-    before = {key: value for key, value in state["recipe"].items() if key != "updates"}
-    if before != {key: value for key, value in asdict(recipe).items() if key != "updates"}:
-        raise ValueError(f"{path}: of another recipe, {before}; remove it to begin anew")
+    before, done = Recipe(**state["recipe"]), state["training"]["learner"]["updates"]
+    same = replace(before, updates=recipe.updates, anneal=recipe.anneal) == recipe
+    falling = min((one.steady for one in (before, recipe) if one.anneal), default=done)
+    if not same or (before != recipe and done > falling):
+        raise ValueError(f"{path}: of another recipe, {state['recipe']}; remove it to begin anew")
     training.load_state_dict(state["training"])
     return state["curve"]
 
@@ -157,14 +188,21 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
         "seed": recipe["seed"],
         "return": _returns(name, actor, "measurement") | {"episodes": EPISODES["measurement"]},
         "wanted": WANTED[name],
-        "command": f"python -m imitation.control.experts train {name} --copies {recipe['copies']} "
-        f"--seed {recipe['seed']} --updates {best['updates']}",
+        "command": _command(name, Recipe(**recipe), best["updates"]),
         "versions": {package: version(package) for package in ("gymnasium", "mujoco", "torch")},
         "sha256": sha256(path.read_bytes()).hexdigest(),
     }
     card["first_episode"] = digest(_rollout(Expert(card, actor), 1, 0))
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def _command(name: str, recipe: Recipe, updates: int) -> str:
+    """What trains the policy anew that was the best after so many updates."""
+    start = f"python -m imitation.control.experts train {name} --copies {recipe.copies} --seed {recipe.seed}"
+    if recipe.anneal:
+        return f"{start} --updates {recipe.updates} --anneal {recipe.anneal}"
+    return f"{start} --updates {updates}"
 
 
 def load(name: str) -> Expert:
@@ -227,13 +265,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--updates", type=int, default=Recipe.updates)
     parser.add_argument("--copies", type=int, default=Recipe.copies)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--anneal", type=int, default=Recipe.anneal)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     name = options.environment
     folder = options.folder / f"{name}-{options.seed}"
     try:
         if options.what == "train":
-            train(name, Recipe(options.updates, options.copies, options.seed), folder)
+            train(name, Recipe(options.updates, options.copies, options.seed, anneal=options.anneal), folder)
         elif options.what == "keep":
             print(json.dumps(keep(name, folder), indent=1))
         else:

@@ -201,6 +201,58 @@ def test_a_training_of_another_recipe_is_not_mixed_in(kept):
         experts.train(PENDULUM, experts.Recipe(updates=20, copies=2, every=20), kept / "one")
 
 
+def test_rates_fall_to_zero_in_steps_over_the_last_updates(kept, monkeypatch):
+    """With a fall of 60 of 100 updates and evaluations after 20: full rates to 40, then 1, 2/3, 1/3 of them."""
+    used = []
+
+    class Noting(SoftActorCritic):
+        def update(self, rows):
+            used.append({name: one.param_groups[0]["lr"] for name, one in self.optimisers.items()})
+            return super().update(rows)
+
+    monkeypatch.setattr(experts, "SoftActorCritic", Noting)
+    monkeypatch.setattr(experts, "WANTED", {PENDULUM: -1e9})  # reached at once, which must not end it
+    recipe = experts.Recipe(updates=100, copies=1, every=20, anneal=60)
+    experts.train(PENDULUM, experts.Recipe(updates=40, copies=1, every=20), kept / "one")  # all at full rates
+    experts.train(PENDULUM, recipe, kept / "one")
+    factors = [1] * 60 + [2 / 3] * 20 + [1 / 3] * 20
+    for name in ("actor", "critic", "temperature"):
+        assert [rates[name] for rates in used] == pytest.approx([3e-4 * factor for factor in factors])
+    assert torch.load(kept / "one" / "best.pt", weights_only=True)["updates"] > 40
+    assert experts.keep(PENDULUM, kept / "one")["command"].endswith("--updates 100 --anneal 60")
+    with pytest.raises(ValueError, match="another recipe"):  # its rates have fallen already
+        experts.train(PENDULUM, experts.Recipe(updates=200, copies=1, every=20), kept / "one")
+
+
+def test_a_fall_of_the_rates_that_is_cut_off_goes_on_as_if_it_were_not(kept, monkeypatch):
+    class CutError(Exception):
+        pass
+
+    recipe = experts.Recipe(updates=60, copies=1, every=20, anneal=40)
+    experts.train(PENDULUM, recipe, kept / "whole")
+    write = experts._write
+
+    def cut(path, state):
+        write(path, state)
+        if path.name == "state.pt" and state["curve"][-1]["updates"] == 40:
+            raise CutError
+
+    monkeypatch.setattr(experts, "_write", cut)
+    with pytest.raises(CutError):
+        experts.train(PENDULUM, recipe, kept / "parts")
+    monkeypatch.setattr(experts, "_write", write)
+    experts.train(PENDULUM, recipe, kept / "parts")
+    whole, parts = (torch.load(kept / name / "state.pt", weights_only=True) for name in ("whole", "parts"))
+    for name, value in whole["training"]["learner"]["actor"].items():
+        assert torch.equal(value, parts["training"]["learner"]["actor"][name])
+
+
+@pytest.mark.parametrize("anneal", [-1, 41])
+def test_a_fall_longer_than_the_training_is_refused(anneal):
+    with pytest.raises(ValueError, match="between 0 and updates"):
+        experts.Recipe(updates=40, anneal=anneal)
+
+
 def test_demonstrations_of_a_kept_expert_are_seeded_and_hash_checked(kept):
     experts.train(PENDULUM, experts.Recipe(updates=20, copies=1, every=20), kept / "one")
     card = experts.keep(PENDULUM, kept / "one")
