@@ -52,7 +52,7 @@ def test_scores_are_zero_for_random_and_one_for_the_expert():
 def test_a_method_that_leads_is_seen_to_lead():
     found = verdicts(made_up({"BC": [0.1, 0.4], "CSIL": [0.3, 0.95], "SQIL": [0.2, 0.5]}))
     led = dict.fromkeys(("mujoco", "mujoco.cheetah", "one-demonstration"), REPRODUCED)
-    assert found == led | {"stability": NOT_RUN, "ant-10": NOT_RUN}
+    assert found == led | {"stability": NOT_RUN}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,6 @@ def test_one_demonstration_must_fail_the_clone_and_suffice():
     assert verdicts(made_up(fine))["one-demonstration"] == REPRODUCED
     assert verdicts(made_up(fine | {"BC": [0.93]}))["one-demonstration"] == REFUTED
     assert verdicts(made_up(fine | {"CSIL": [0.7]}))["one-demonstration"] == REFUTED
-    assert verdicts(made_up(fine | {"CSIL": [0.7]}, steps=20_000))["one-demonstration"] == INCONCLUSIVE
     assert verdicts(made_up(fine, counts=(3,)))["one-demonstration"] == NOT_RUN
 
 
@@ -126,12 +125,6 @@ def test_stability_compares_falls_of_methods_that_learnt():
 def test_falls_are_measured_from_the_best_so_far():
     frame = made_up({"BC": [0.4], "CSIL": [0.5, 0.2, 0.9, 0.7]}, spread=0)
     np.testing.assert_allclose(experiment.drawdown(frame, "CSIL"), 0.3)
-
-
-def test_ant_is_decided_where_it_was_run():
-    frame = made_up({"BC": [0.4], "CSIL": [0.95]}, counts=(10,), env="Ant-v5")
-    assert verdicts(frame)["ant-10"] == REPRODUCED
-    assert verdicts(frame.assign(env="Hopper-v5"))["ant-10"] == NOT_RUN
 
 
 def test_improvement_is_the_chance_that_one_beats_the_other():
