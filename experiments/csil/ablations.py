@@ -34,11 +34,12 @@ from imitation.population import normal_like
 SHARD_AXES = ("env", "seeds")
 inputs = _study.inputs
 BC, PUBLISHED, NOISE, SHUFFLED = "BC", "CSIL", "reward of noise", "shuffled actions"
-# Without one ingredient each: settings that differ from the published ones.
+# Without one ingredient each, and without all of them: settings that differ from the published ones.
 WITHOUT: dict[str, dict[str, float]] = {
     "no divergence from the clone": {"prior": 0.0},
     "no refinement": {"refinement_rate": 0.0},
     "no Jacobian penalty": {"jacobian": 0.0},
+    "none of the three": {"prior": 0.0, "refinement_rate": 0.0, "jacobian": 0.0},
 }
 
 

@@ -85,7 +85,7 @@ def test_overnight_takes_as_many_steps_as_published(name):
 @pytest.mark.parametrize("name", ["csil/hopper", "csil/ant"])
 def test_the_settings_are_those_of_the_study(name):
     study, own = (asdict(catalogue.canonical(one, "paper")) for one in ("csil/mujoco", name))
-    assert {key for key in own if own[key] != study[key]} == {"env", "demonstrations", "methods"}
+    assert {key for key in own if own[key] != study[key]} <= {"env", "demonstrations", "methods"}
 
 
 @pytest.mark.parametrize("changed", [["env=[Hopper-v5,Walker2d-v5]"], ["demonstrations.counts=[1,3]"]])
