@@ -56,8 +56,9 @@ def scope(frame: pd.DataFrame) -> str:
     """What was run, in words: environments, numbers of demonstrations, and how many members diverged."""
     members = frame[frame.metric == "diverged"].groupby(["env", "method", "demonstrations", "seed"])
     diverged = int(members.value.last().sum())
-    numbers = ", ".join(map(str, sorted(set(frame.demonstrations))))
-    return f"{', '.join(sorted(set(frame.env)))} with {numbers} demonstrations; diverged: {diverged}."
+    counts = sorted(set(frame.demonstrations))
+    numbers = f"{', '.join(map(str, counts))} demonstration{'s' * (counts != [1])}"
+    return f"{', '.join(sorted(set(frame.env)))} with {numbers}; diverged: {diverged}."
 
 
 def middle(values: np.ndarray) -> np.ndarray:

@@ -78,6 +78,10 @@ class Recipe:
         return min(1.0, (self.updates - updates) / self.anneal) if self.anneal else 1.0
 
 
+# Where the defaults do not do: Ant's returns jump at constant rates.
+RECIPES = {"Ant-v5": Recipe(updates=1_020_000, anneal=80_000)}
+
+
 @dataclass(frozen=True)
 class Expert:
     """A kept policy: its card, and the actions of its mode."""
@@ -262,17 +266,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", choices=("train", "keep", "measure"))
     parser.add_argument("environment", choices=sorted(WANTED))
     parser.add_argument("--folder", type=Path, default=Path("outputs/experts"))
-    parser.add_argument("--updates", type=int, default=Recipe.updates)
-    parser.add_argument("--copies", type=int, default=Recipe.copies)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
-    parser.add_argument("--anneal", type=int, default=Recipe.anneal)
+    for field in ("updates", "copies", "seed", "anneal"):
+        parser.add_argument(f"--{field}", type=int, help="instead of the recipe's")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     name = options.environment
-    folder = options.folder / f"{name}-{options.seed}"
     try:
+        recipe = RECIPES.get(name, Recipe())
+        given = {key: value for key, value in vars(options).items() if key in asdict(recipe) and value is not None}
+        recipe = replace(recipe, **given)
+        folder = options.folder / f"{name}-{recipe.seed}"
         if options.what == "train":
-            train(name, Recipe(options.updates, options.copies, options.seed, anneal=options.anneal), folder)
+            train(name, recipe, folder)
         elif options.what == "keep":
             print(json.dumps(keep(name, folder), indent=1))
         else:

@@ -253,6 +253,20 @@ def test_a_fall_longer_than_the_training_is_refused(anneal):
         experts.Recipe(updates=40, anneal=anneal)
 
 
+def test_the_command_on_ants_card_is_its_recipe():
+    card = experts.load("Ant-v5").card
+    assert card["command"] == experts._command("Ant-v5", experts.RECIPES["Ant-v5"], card["updates"])
+
+
+def test_what_the_command_line_does_not_say_comes_from_the_recipe(kept, monkeypatch):
+    monkeypatch.setattr(experts, "RECIPES", {PENDULUM: experts.Recipe(updates=20, copies=1, every=20, anneal=20)})
+    assert experts.main(["train", PENDULUM, "--copies", "2", "--seed", "3", "--folder", str(kept / "own")]) == 0
+    recipe = torch.load(kept / "own" / f"{PENDULUM}-3" / "state.pt", weights_only=True)["recipe"]
+    assert {name: recipe[name] for name in ("updates", "copies", "seed", "anneal")} == {
+        "updates": 20, "copies": 2, "seed": 3, "anneal": 20,
+    }  # fmt: skip
+
+
 def test_demonstrations_of_a_kept_expert_are_seeded_and_hash_checked(kept):
     experts.train(PENDULUM, experts.Recipe(updates=20, copies=1, every=20), kept / "one")
     card = experts.keep(PENDULUM, kept / "one")
