@@ -1,8 +1,9 @@
 """CSIL, ablations (csil.temperature, csil.refinement, csil.jacobian, csil.pretraining and two that nobody printed).
 
-CSIL as published beside variants that lack one ingredient each, all from the same demonstrations, seeds and streams.
-Two controls must not learn: one whose reward is noise, and one whose demonstrated actions are shuffled. The last
-evaluation decides, by scores that are 0 for a uniform policy and 1 for the demonstrations.
+CSIL as published beside variants that lack one ingredient each, and for reference one that lacks three, all from the
+same demonstrations, seeds and streams. Two controls must not learn: one whose reward is noise, and one whose
+demonstrated actions are shuffled. The last evaluation decides, by scores that are 0 for a uniform policy and 1 for the
+demonstrations.
 """
 
 from collections.abc import Callable, Sequence

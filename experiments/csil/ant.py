@@ -1,4 +1,7 @@
-"""CSIL, Fig. 3, Ant with ten demonstrations (csil.ant-10): the study `csil/mujoco` on its body with the most joints."""
+"""CSIL, Fig. 3, Ant with ten demonstrations (csil.ant-10): the study `csil/mujoco` there.
+
+The demonstrations are of the kept expert, which falls in some episodes: a score of 1 is their own mean return.
+"""
 
 import pandas as pd
 

@@ -62,7 +62,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     """(a) scores over the training, (b) what would show a collapse."""
     drawing, axes = style.panels(1, 2, height=2.6)
     _draw_scores(axes[0], frame)
-    _draw_collapse(axes[1], frame[frame.method == CSIL])
+    mujoco.draw_collapse(axes[1], frame)
     return drawing
 
 
@@ -80,15 +80,3 @@ def _draw_scores(axis: Axes, frame: pd.DataFrame) -> None:
     axis.set(xlabel="environment steps", ylabel=f"score, {frame.env.iloc[0]}\n0 random, 1 expert", ylim=(-0.4, 1.1))
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.legend(loc="lower right")
-
-
-def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
-    looks = {"at_limits": ("action at the limits", style.SKY), "value_share": ("|Q| over its clip", style.PURPLE)}
-    for metric, (label, colour) in looks.items():
-        rows = frame[frame.metric == metric].groupby("steps").value
-        axis.plot(rows.mean().index, rows.mean(), color=colour, label=label)
-        axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
-    axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="environment steps", ylabel="mean over seeds,\nlargest dotted", ylim=(-0.02, None))
-    axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.legend()

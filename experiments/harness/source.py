@@ -46,6 +46,8 @@ def _counting(path: Path, names: set[str]) -> ast.Module:
 
 
 def _handed_on(statement: ast.stmt, names: set[str]) -> list[ast.stmt]:
+    if _WHOLE in names:
+        return [statement]
     if isinstance(statement, ast.ImportFrom):
         aliases = [alias for alias in statement.names if (alias.asname or alias.name) in names]
         return [ast.ImportFrom(statement.module, aliases, statement.level)] if aliases else []
@@ -125,7 +127,7 @@ def _imported(tree: ast.Module) -> dict[Path, set[str]]:
             found[submodule] = found.get(submodule, set()) | _taken(tree, bound)
         package = ROOT.joinpath(*parts, name, "__init__.py")
         if name and package.exists() and _counts(package):
-            found.setdefault(package, set())
+            found[package] = found.get(package, set()) | _taken(tree, bound)
     return found
 
 
@@ -141,11 +143,14 @@ def _imports(tree: ast.Module) -> list[tuple[str, str, str]]:
 
 
 def _taken(tree: ast.Module, module: str) -> set[str]:
-    """The attributes that a tree takes from a module that it imported; all, if it does something else with it."""
+    """The attributes that a tree takes from a module that it imported; all, if it does something else with it.
+
+    A package that only hands the module on does something else.
+    """
     nodes = list(ast.walk(tree))
     mentions = [node for node in nodes if isinstance(node, ast.Name) and node.id == module]
     attributes = [one.attr for one in nodes if isinstance(one, ast.Attribute) and one.value in mentions]
-    return set(attributes) if len(attributes) == len(mentions) else {_WHOLE}
+    return set(attributes) if 0 < len(mentions) == len(attributes) else {_WHOLE}
 
 
 def _counts(path: Path) -> bool:

@@ -50,11 +50,11 @@ class Recipe:
         seed: of everything.
         every: updates between two evaluations.
         capacity: of the replay.
-        anneal: the last updates, in which the learning rates fall to 0, in a step after each evaluation. A policy that
-            jumps between good and bad evaluations settles, and the best one is chosen from these.
+        anneal: the last updates, in which the learning rates fall towards 0, by a step after each evaluation. A policy
+            that jumps between good and bad evaluations settles, and the best one is chosen from these.
 
     Raises:
-        ValueError: a longer fall than the training.
+        ValueError: a fall that is longer than the training or too short for two steps.
     """
 
     updates: int = 1_000_000
@@ -65,8 +65,9 @@ class Recipe:
     anneal: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.anneal <= self.updates:
-            raise ValueError(f"anneal={self.anneal}: must be between 0 and updates={self.updates}")
+        if self.anneal and (not self.every < self.anneal <= self.updates or self.anneal % self.every):
+            rule = f"a multiple of every={self.every} above it, up to updates={self.updates}"
+            raise ValueError(f"anneal={self.anneal}: must be 0 or {rule}")
 
     @property
     def steady(self) -> int:
@@ -115,7 +116,7 @@ def train(name: str, recipe: Recipe, folder: Path) -> None:
         """Evaluate, keep the policy if it is the best so far, and say whether the wanted return is reached."""
         row = {"updates": updates, "seconds": time.monotonic() - started}
         row |= _returns(name, learner.actor, "evaluation")
-        rivals = [one["mean"] for one in curve if not recipe.anneal or one["updates"] > recipe.steady]
+        rivals = [one["mean"] for one in curve if (one["updates"] > recipe.steady) == (updates > recipe.steady)]
         if row["mean"] > max(rivals, default=-np.inf):
             best = {"actor": learner.actor.state_dict(), "updates": updates, "recipe": asdict(recipe)}
             _write(folder / "best.pt", best)
@@ -174,12 +175,15 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
     """Write the best policy so far to `FOLDER`, with its card beside it; returns the card.
 
     Raises:
-        ValueError: nothing was trained yet.
+        ValueError: nothing was trained yet, or the rates have still to fall.
     """
     if not (folder / "best.pt").exists():
         raise ValueError(f"{folder}: holds no trained policy of {name}; train it first")
     best = torch.load(folder / "best.pt", weights_only=True)
     actor, recipe = _actor(best["actor"]), best["recipe"]
+    done = torch.load(folder / "state.pt", weights_only=True)["training"]["learner"]["updates"]
+    if recipe["anneal"] and done < recipe["updates"]:
+        raise ValueError(f"{folder}: {done} of {recipe['updates']} updates are done; train it to the end first")
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in actor.state_dict().items()}, path)
@@ -203,10 +207,11 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
 
 def _command(name: str, recipe: Recipe, updates: int) -> str:
     """What trains the policy anew that was the best after so many updates."""
-    start = f"python -m imitation.control.experts train {name} --copies {recipe.copies} --seed {recipe.seed}"
-    if recipe.anneal:
-        return f"{start} --updates {recipe.updates} --anneal {recipe.anneal}"
-    return f"{start} --updates {updates}"
+    last = recipe.updates if recipe.anneal else updates
+    return (
+        f"python -m imitation.control.experts train {name} --copies {recipe.copies} --seed {recipe.seed} "
+        f"--updates {last} --anneal {recipe.anneal}"
+    )
 
 
 def load(name: str) -> Expert:

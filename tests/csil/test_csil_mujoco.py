@@ -20,7 +20,7 @@ SMOKE = catalogue.canonical("csil/mujoco", "smoke")
 QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
 
 
-def made_up(scores: dict[str, list[float]], counts=(1, 3), steps=250_000, env="HalfCheetah-v5", spread=0.02):
+def made_up(scores: dict[str, list[float]], counts=(1, 3), env="HalfCheetah-v5", spread=0.02):
     """Scores along the updates; of the clones one score at each number of steps. Random has -100, the expert 900."""
     rows = []
     for count in counts:
@@ -33,9 +33,9 @@ def made_up(scores: dict[str, list[float]], counts=(1, 3), steps=250_000, env="H
                     )
                     place = {"env": env, "method": method, "demonstrations": count, "seed": seed, "update": update}
                     rows.append(
-                        {**place, "steps": steps * (update + 1) // len(curve), "metric": "return", "value": value}
+                        {**place, "steps": 250_000 * (update + 1) // len(curve), "metric": "return", "value": value}
                     )
-                    rows.append({**place, "steps": steps, "metric": "diverged", "value": 0.0})
+                    rows.append({**place, "steps": 250_000, "metric": "diverged", "value": 0.0})
     return pd.DataFrame(rows)
 
 
@@ -106,6 +106,13 @@ def test_one_demonstration_must_fail_the_clone_and_suffice():
     assert verdicts(made_up(fine | {"BC": [0.93]}))["one-demonstration"] == REFUTED
     assert verdicts(made_up(fine | {"CSIL": [0.7]}))["one-demonstration"] == REFUTED
     assert verdicts(made_up(fine, counts=(3,)))["one-demonstration"] == NOT_RUN
+
+
+def test_a_short_training_refutes_nothing():
+    frame = made_up({"BC": [0.4], "CSIL": [0.3], "SQIL": [0.2]})
+    for claim in experiment.CLAIMS[:3]:
+        assert claim.verdict(frame, "laptop").verdict == INCONCLUSIVE
+        assert claim.verdict(frame, "paper").verdict == REFUTED
 
 
 def test_a_diverged_member_counts_as_worse_than_any():

@@ -88,7 +88,8 @@ def test_the_settings_are_those_of_the_study(name):
     assert {key for key in own if own[key] != study[key]} <= {"env", "demonstrations", "methods"}
 
 
+@pytest.mark.parametrize("name", ["csil/hopper", "csil/ant"])
 @pytest.mark.parametrize("changed", [["env=[Hopper-v5,Walker2d-v5]"], ["demonstrations.counts=[1,3]"]])
-def test_one_environment_and_one_number_only(changed):
+def test_one_environment_and_one_number_only(name, changed):
     with pytest.raises(BadInputError, match="must be one of each"):
-        arguments.plans(["experiment=csil/hopper", "scale=smoke", *changed], multirun=False)
+        arguments.plans([f"experiment={name}", "scale=smoke", *changed], multirun=False)

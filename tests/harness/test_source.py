@@ -93,11 +93,31 @@ def test_a_helper_that_is_handed_on_counts_whole(copy: Path) -> None:
 
 def test_a_helper_of_the_figure_alone_does_not_count(copy: Path) -> None:
     helped(copy, "from experiments.critique import _helper", "0")
+    main = copy / "experiments" / f"{NAME}.py"
+    main.write_text(main.read_text().replace("style.panels(2, 2", "style.panels(_helper.taken() + 1, 2"))
     assert not changed(copy, HELPER, "LIMIT = 1", "LIMIT = 2")
+    main.write_text(main.read_text().replace("helped=0)", "helped=_helper.taken())"))
+    assert changed(copy, HELPER, "LIMIT = 2", "LIMIT = 3")
 
 
 def test_other_experiments_do_not_count(copy: Path) -> None:
     assert not changed(copy, "imitation/ebm/langevin.py", "0.5 * step_size", "0.6 * step_size")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "file"),
+    [
+        ("csil/mujoco", "policies/_tanh_normal.py"),  # its package hands the module on under another name
+        ("csil/tabular", "mdp/inverse/proximal.py"),  # taken as an attribute of its package
+    ],
+)
+def test_modules_behind_a_package_count(copy: Path, experiment: str, file: str) -> None:
+    before = source.source_hash(experiment)
+    path = copy / "imitation" / file
+    path.write_text(
+        path.read_text().replace("torch.no_grad()", "torch.enable_grad()").replace("return ", "return 0 or ")
+    )
+    assert source.source_hash(experiment) != before
 
 
 def test_what_else_a_package_hands_on_does_not_count(copy: Path) -> None:

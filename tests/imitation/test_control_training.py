@@ -219,7 +219,7 @@ def test_rates_fall_to_zero_in_steps_over_the_last_updates(kept, monkeypatch):
     for name in ("actor", "critic", "temperature"):
         assert [rates[name] for rates in used] == pytest.approx([3e-4 * factor for factor in factors])
     assert torch.load(kept / "one" / "best.pt", weights_only=True)["updates"] > 40
-    assert experts.keep(PENDULUM, kept / "one")["command"].endswith("--updates 100 --anneal 60")
+    assert experts.keep(PENDULUM, kept / "one")["command"].endswith("--seed 0 --updates 100 --anneal 60")
     with pytest.raises(ValueError, match="another recipe"):  # its rates have fallen already
         experts.train(PENDULUM, experts.Recipe(updates=200, copies=1, every=20), kept / "one")
 
@@ -247,10 +247,35 @@ def test_a_fall_of_the_rates_that_is_cut_off_goes_on_as_if_it_were_not(kept, mon
         assert torch.equal(value, parts["training"]["learner"]["actor"][name])
 
 
-@pytest.mark.parametrize("anneal", [-1, 41])
-def test_a_fall_longer_than_the_training_is_refused(anneal):
-    with pytest.raises(ValueError, match="between 0 and updates"):
-        experts.Recipe(updates=40, anneal=anneal)
+def test_the_best_policy_before_the_fall_stays_until_the_fall(kept, monkeypatch):
+    given = iter([5.0, 1.0, 3.0, 2.0])  # the first two before the fall
+    monkeypatch.setattr(experts, "_returns", lambda *_: {"mean": next(given), "sd": 0.0, "least": 0.0})
+    recipe, folder = experts.Recipe(updates=80, copies=1, every=20, anneal=40), kept / "one"
+    found, write = [], experts._write
+
+    def noted(path, state):
+        write(path, state)
+        found.append((path.name, state.get("updates")))
+
+    monkeypatch.setattr(experts, "_write", noted)
+    experts.train(PENDULUM, recipe, folder)
+    assert [updates for name, updates in found if name == "best.pt"] == [20, 60]
+
+
+def test_an_expert_whose_rates_have_still_to_fall_is_not_kept(kept):
+    recipe, folder = experts.Recipe(updates=60, copies=1, every=20, anneal=40), kept / "one"
+    experts.train(PENDULUM, recipe, folder)
+    state = torch.load(folder / "state.pt", weights_only=True)
+    state["training"]["learner"]["updates"] = 40
+    torch.save(state, folder / "state.pt")
+    with pytest.raises(ValueError, match="40 of 60 updates"):
+        experts.keep(PENDULUM, folder)
+
+
+@pytest.mark.parametrize("anneal", [-20, 15, 20, 60])
+def test_a_fall_that_is_too_long_or_too_short_is_refused(anneal):
+    with pytest.raises(ValueError, match="multiple of every=20 above it, up to updates=40"):
+        experts.Recipe(updates=40, every=20, anneal=anneal)
 
 
 def test_the_command_on_ants_card_is_its_recipe():
@@ -259,11 +284,11 @@ def test_the_command_on_ants_card_is_its_recipe():
 
 
 def test_what_the_command_line_does_not_say_comes_from_the_recipe(kept, monkeypatch):
-    monkeypatch.setattr(experts, "RECIPES", {PENDULUM: experts.Recipe(updates=20, copies=1, every=20, anneal=20)})
+    monkeypatch.setattr(experts, "RECIPES", {PENDULUM: experts.Recipe(updates=40, copies=1, every=20, anneal=40)})
     assert experts.main(["train", PENDULUM, "--copies", "2", "--seed", "3", "--folder", str(kept / "own")]) == 0
     recipe = torch.load(kept / "own" / f"{PENDULUM}-3" / "state.pt", weights_only=True)["recipe"]
     assert {name: recipe[name] for name in ("updates", "copies", "seed", "anneal")} == {
-        "updates": 20, "copies": 2, "seed": 3, "anneal": 20,
+        "updates": 40, "copies": 2, "seed": 3, "anneal": 40,
     }  # fmt: skip
 
 
