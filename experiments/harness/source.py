@@ -36,7 +36,7 @@ def source_hash(experiment: str) -> str:
 
 
 def _counting(path: Path, names: set[str]) -> ast.Module:
-    """The part of a file that counts: of a package's, beside what it does, the imports of the names asked for."""
+    """The part of a file that counts for the names asked for: what they reach, of a package's file their imports."""
     tree = ast.parse(path.read_text())
     if path.name == "__init__.py":
         tree.body = [one for statement in tree.body for one in _handed_on(statement, names)]

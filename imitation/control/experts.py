@@ -180,10 +180,10 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
     if not (folder / "best.pt").exists():
         raise ValueError(f"{folder}: holds no trained policy of {name}; train it first")
     best = torch.load(folder / "best.pt", weights_only=True)
-    actor, recipe = _actor(best["actor"]), best["recipe"]
+    actor, recipe = _actor(best["actor"]), Recipe(**best["recipe"])  # an older file has no word of a fall
     done = torch.load(folder / "state.pt", weights_only=True)["training"]["learner"]["updates"]
-    if recipe["anneal"] and done < recipe["updates"]:
-        raise ValueError(f"{folder}: {done} of {recipe['updates']} updates are done; train it to the end first")
+    if recipe.anneal and done < recipe.updates:
+        raise ValueError(f"{folder}: {done} of {recipe.updates} updates are done; train it to the end first")
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in actor.state_dict().items()}, path)
@@ -192,11 +192,11 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
         "options": OPTIONS.get(name, {}),
         "algorithm": "soft actor-critic (imitation.control.sac)",
         "updates": best["updates"],
-        "environment_steps": best["updates"] * recipe["copies"],
-        "seed": recipe["seed"],
+        "environment_steps": best["updates"] * recipe.copies,
+        "seed": recipe.seed,
         "return": _returns(name, actor, "measurement") | {"episodes": EPISODES["measurement"]},
         "wanted": WANTED[name],
-        "command": _command(name, Recipe(**recipe), best["updates"]),
+        "command": _command(name, recipe, best["updates"]),
         "versions": {package: version(package) for package in ("gymnasium", "mujoco", "torch")},
         "sha256": sha256(path.read_bytes()).hexdigest(),
     }

@@ -272,6 +272,15 @@ def test_an_expert_whose_rates_have_still_to_fall_is_not_kept(kept):
         experts.keep(PENDULUM, folder)
 
 
+def test_an_expert_trained_before_rates_could_fall_is_kept(kept):
+    folder = kept / "one"
+    experts.train(PENDULUM, experts.Recipe(updates=20, copies=1, every=20), folder)
+    best = torch.load(folder / "best.pt", weights_only=True)
+    del best["recipe"]["anneal"]
+    torch.save(best, folder / "best.pt")
+    assert experts.keep(PENDULUM, folder)["command"].endswith("--updates 20 --anneal 0")
+
+
 @pytest.mark.parametrize("anneal", [-20, 15, 20, 60])
 def test_a_fall_that_is_too_long_or_too_short_is_refused(anneal):
     with pytest.raises(ValueError, match="multiple of every=20 above it, up to updates=40"):
