@@ -230,7 +230,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         _film.draw(axes[f"film {name}"], frame[frame.env == name], FILMED)
     _draw_levels(axes["levels"], frame, counts)
     _draw_profiles(axes["profiles"], frame)
-    draw_collapse(axes["collapse"], frame)
+    _draw_collapse(axes["collapse"], frame)
     shown = [name for name in COLOURS if name in set(rows.method)]
     handles = [Line2D([], [], color=COLOURS[name], label=LABELS.get(name, name)) for name in shown]
     axes[f"{environments[0]} {counts[0]}"].legend(
@@ -279,7 +279,7 @@ def _draw_profiles(axis: Axes, frame: pd.DataFrame) -> None:
     axis.set(xlabel="score", ylabel="share of runs above", ylim=(0, 1.02), title="performance profiles")
 
 
-def draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
+def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
     """What would show a collapse of CSIL, as the mean over members and the largest of them."""
     looks = {"at_limits": ("action at the limits", style.SKY), "value_share": ("|Q| over its clip", style.PURPLE)}
     for metric, (label, colour) in looks.items():

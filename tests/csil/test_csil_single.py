@@ -11,7 +11,7 @@ from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError
 
-SUFFICES = hopper.CLAIMS[0]
+SUFFICES = next(claim for claim in hopper.CLAIMS if claim.id == "csil.one-demonstration.hopper")
 WORKS = ant.CLAIMS[0]
 
 
@@ -78,7 +78,7 @@ def test_overnight_takes_as_many_steps_as_published(name):
     for one in (paper, overnight):
         assert one["updates"] * one["copies"] == 250_000
     changed = {"seeds", "episodes", "evaluations", "updates", "copies", "batch", "hidden", "features"}
-    assert {key for key in paper if paper[key] != overnight[key]} == changed
+    assert {key for key in paper if paper[key] != overnight[key]} - {"methods"} == changed
     assert "overnight" not in catalogue.scales("csil/mujoco")
 
 
