@@ -17,6 +17,7 @@ SOURCE = Source(
         "infonce_bound",
         "deep_valley",
         "particle_mas",
+        "particle_precision",
         "maxent_derivation",
         "langevin_forms",
         "temperature",

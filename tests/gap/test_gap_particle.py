@@ -13,15 +13,17 @@ from experiments.gap import (
     particle_dimensions,
     particle_implementation,
     particle_mas,
+    particle_precision,
     particle_samplers,
 )
 from experiments.harness import arguments, catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError
+from imitation.ebm.mlp import MLPEnergy
 from imitation.population import Generators
 
-MODULES = (particle_mas, particle_samplers, particle_dimensions, particle_implementation)
+MODULES = (particle_mas, particle_precision, particle_samplers, particle_dimensions, particle_implementation)
 
 
 def smoke(module):
@@ -140,6 +142,41 @@ def test_a_missing_seed_is_not_passed_over():
     lacking = frame[~((frame.variant == "Ibc") & (frame.seed == 0))]
     with pytest.raises(ValueError, match="must be the same"):
         particle_mas.decide_all(lacking)
+
+
+# -- gap.precision
+
+
+def precisions(half: list[float], single: list[float]) -> pd.DataFrame:
+    return rows({particle_precision.REFERENCE: single, particle_precision.HALF: half})
+
+
+@pytest.mark.parametrize(
+    ("half", "single", "verdict"),
+    [
+        (jitter(0.78), jitter(0.8), REPRODUCED),
+        (jitter(0.6), jitter(0.8), REFUTED),  # negative control: bfloat16 costs success
+        (jitter(0.95), jitter(0.8), REFUTED),  # nor is it on par where it is better
+        (jitter(0.8, width=0.3), jitter(0.8)[::-1], INCONCLUSIVE),
+        (jitter(0.0, width=0), jitter(0.0, width=0), INCONCLUSIVE),  # neither has learnt
+    ],
+)
+def test_precisions_are_on_par_or_not(half, single, verdict):
+    assert particle_precision.decide(precisions(half, single)).verdict == verdict
+
+
+def test_the_precisions_differ_in_the_sampler_alone(monkeypatch):
+    cfg, seen = dataclasses.replace(smoke(particle_precision), steps=1, validations=1), []
+    real = MLPEnergy.action_gradient
+
+    def watched(self, observation, precision=None):
+        seen.append([precision, self.weights[0].dtype, float(self.weights[0].detach().sum())])
+        return real(self, observation, precision)
+
+    monkeypatch.setattr(MLPEnergy, "action_gradient", watched)
+    particle_precision.run(cfg, Context())
+    first = {precision: start for precision, *start in reversed(seen)}  # the first call of each
+    assert first == dict.fromkeys((torch.float32, torch.bfloat16), seen[0][1:])
 
 
 # -- gap.noise-scale, gap.chains, gap.mcmc-vs-infonce, gap.maxent-conditional
