@@ -6,7 +6,17 @@ SOURCE = Source(
     title="Coherent Soft Imitation Learning",
     authors="Watson et al.",
     year=2023,
-    reading_order=("coherence", "stationary", "tabular", "faithful", "mujoco", "hopper", "ant", "ablations"),
+    reading_order=(
+        "coherence",
+        "stationary",
+        "tabular",
+        "faithful",
+        "mujoco",
+        "hopper",
+        "ant",
+        "ablations",
+        "temperature",
+    ),
     planned={
         "csil.offline": ("Section 5", "The offline variant learns from sub-optimal data."),
         "csil.vision": ("Section 5", "The method scales to images."),

@@ -1,0 +1,101 @@
+"""The map of temperatures: its decision on made-up frames, its settings, and the smoke run."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.csil import temperature as experiment
+from experiments.harness import arguments, catalogue
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError
+from imitation.control.csil import CoherentSettings
+
+ALPHAS, RATIOS = (0.33, 1.0, 3.0), (0.03, 0.3, 1.0, 3.0)
+CLAIM = experiment.CLAIMS[0]
+
+
+def made_up(scores, spread=0.02, environments=("HalfCheetah-v5", "Hopper-v5")):
+    """Last scores(environment, alpha, ratio), with a spread over six seeds; random has -100, the expert 900."""
+    rows = []
+    for name in environments:
+        for seed, jump in enumerate(np.linspace(-1, 1, 6)):
+            levels = {("expert", None, None): 1.0, ("random", None, None): 0.0, ("BC", None, None): 0.3}
+            levels |= {(f"{alpha}, {ratio}", alpha, ratio): scores(name, alpha, ratio) + spread * jump * (ratio - 1)
+                       for alpha in ALPHAS for ratio in RATIOS}  # fmt: skip
+            for (method, alpha, ratio), score in levels.items():
+                place = {"env": name, "method": method, "demonstrations": 1, "seed": seed, "update": 9, "steps": 90}
+                place |= {"alpha": alpha, "ratio": ratio}
+                rows.append({**place, "metric": "return", "value": 1000 * score - 100})
+                rows.append({**place, "metric": "diverged", "value": 0.0})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        (lambda name, alpha, ratio: 0.8 if ratio < 1 else 0.4, REPRODUCED),
+        (lambda name, alpha, ratio: 0.4 if ratio < 1 else 0.8, REFUTED),  # negative control: the other way round
+        (lambda name, alpha, ratio: 0.2 + 0.2 * alpha, INCONCLUSIVE),  # alpha alone matters
+        (lambda name, alpha, ratio: 0.9 if (ratio < 1) == (name == "Hopper-v5") else 0.2, INCONCLUSIVE),
+    ],
+)
+def test_the_decision(scores, verdict):
+    assert experiment.decide(made_up(scores)).verdict == verdict
+
+
+def test_a_lead_that_one_environment_contradicts_is_not_enough():
+    def scores(name, alpha, ratio):
+        return (0.9 if ratio < 1 else 0.1) if name == "Hopper-v5" else (0.4 if ratio < 1 else 0.6)
+
+    found = experiment.decide(made_up(scores))
+    assert found.verdict == INCONCLUSIVE
+    assert "HalfCheetah-v5" in found.note
+
+
+def test_short_trainings_neither_decide_nor_refute():
+    worse = made_up(lambda name, alpha, ratio: 0.4 if ratio < 1 else 0.8)
+    assert CLAIM.verdict(worse, "laptop").verdict == INCONCLUSIVE
+    assert CLAIM.verdict(worse, "overnight").verdict == INCONCLUSIVE
+    assert CLAIM.verdict(worse, "paper").verdict == REFUTED
+
+
+def test_the_note_names_the_best_pair_and_every_gain():
+    frame = made_up(lambda name, alpha, ratio: 0.5 + 0.3 * (ratio < 1) + 0.1 * (alpha == 3))
+    note = experiment.decide(frame).note
+    assert "best pair is alpha = 3/|A|" in note
+    assert note.count("0.30 [") == len(ALPHAS)
+    assert "Strongest clone 0.30" in note
+
+
+def test_the_published_pair_is_the_default():
+    hopper = experiment.settings(1, 0.03, 3)
+    assert hopper["alpha"] == 1 / 3  # CoherentSettings' None
+    assert hopper["temperature"] == pytest.approx(CoherentSettings().temperature)
+
+
+def test_the_smoke_run_is_whole_and_can_be_drawn():
+    cfg = catalogue.canonical("csil/temperature", "smoke")
+    frame = experiment.run(cfg, Context())
+    pairs = frame.dropna(subset="alpha")
+    assert len(pairs.method.unique()) == len(cfg.alphas) * len(cfg.ratios)
+    # Before the first update a pair's policy is the clone, whatever its temperatures.
+    starts = pairs[(pairs["update"] == 0) & (pairs.metric == "return")]
+    assert (starts.groupby(["env", "seed"]).value.nunique() == 1).all()
+    assert CLAIM.verdict(frame, "smoke").verdict == INCONCLUSIVE
+    experiment.figure(frame)
+
+
+def test_the_settings_are_those_of_the_study():
+    study, own = (asdict(catalogue.canonical(one, "paper")) for one in ("csil/mujoco", "csil/temperature"))
+    assert {key for key in own if own[key] != study.get(key)} == {
+        "env", "demonstrations", "evaluations", "alphas", "ratios"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ratios", ["[0.1,0.5]", "[1,3]"])
+def test_a_map_must_have_both_sides(ratios):
+    with pytest.raises(BadInputError, match="both sides of 1"):
+        arguments.plans(["experiment=csil/temperature", "scale=smoke", f"ratios={ratios}"], multirun=False)
