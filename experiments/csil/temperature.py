@@ -4,7 +4,7 @@ All pairs of an environment are one population, from the same clones, demonstrat
 beta / alpha, so pairs are compared at the same alpha: the mean of those with beta below alpha, less that of the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -14,12 +14,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.csil import _scores, _study, ablations
+from experiments.csil import _scores, _study
 from experiments.csil._study import Study, Task
+from experiments.csil.ablations import side_by_side
 from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, bounded
+from imitation.control.csil import CoherentSettings, CoherentSoftImitation
 from imitation.policies import HetStat
 
 SHARD_AXES = ("env", "seeds")
@@ -43,20 +45,24 @@ class Config(Study):
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Rows as in `_study`, a pair's name in `method`, its alpha (in units of 1 / |A|) and ratio beside it."""
     parts = []
-    for name in cfg.env:
+    for number, name in enumerate(cfg.env):
         task = _study.task(cfg, name, context.device)
         clones, rows = _study.cloned(task, BC, context, cfg.cloning)
-        measure = partial(_trained, task, clones[cfg.start], context)
+        done = partial(_progress, context, number, len(cfg.env))
+        measure = partial(_trained, task, clones[cfg.start], context, done)
         parts += [task.references(), rows, context.piece(name, measure)]
     return pd.concat(parts, ignore_index=True)
 
 
-def _trained(task: Task, clone: HetStat, context: Context) -> pd.DataFrame:
+def _progress(context: Context, before: int, total: int, share: float) -> None:
+    context.progress(before + share, total)
+
+
+def _trained(task: Task, clone: HetStat, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
     pairs = list(product(task.cfg.alphas, task.cfg.ratios))
     whole = task.beside(*[task] * (len(pairs) - 1))
-    variants = [ablations.Variant(settings(*pair, task.sizes[1])) for pair in pairs]
-    learner = ablations.learner(whole, variants, [clone] * len(pairs))
-    frame = _study.train(whole, "map", learner, context, lambda share: context.progress(share, 1))
+    learner = CoherentSoftImitation(side_by_side([clone] * len(pairs)), whole.generators(2), settings(task, pairs))
+    frame = _study.train(whole, "map", learner, context, done)
     # Rows come in the members' order, evaluation by evaluation and metric by metric.
     order = np.repeat(np.array(pairs), len(task.members), axis=0)
     alphas, ratios = np.tile(order, (len(frame) // len(order), 1)).T
@@ -64,9 +70,11 @@ def _trained(task: Task, clone: HetStat, context: Context) -> pd.DataFrame:
     return frame.assign(method=names, alpha=alphas, ratio=ratios)
 
 
-def settings(alpha: float, ratio: float, action_dim: int) -> dict[str, float]:
-    """CSIL's settings of a pair."""
-    return {"alpha": alpha / action_dim, "temperature": ratio * alpha / action_dim}
+def settings(task: Task, pairs: Sequence[tuple[float, float]]) -> CoherentSettings:
+    """CSIL's of the pairs' members, in their order."""
+    unit = 1 / task.sizes[1]
+    alphas, betas = np.repeat([(alpha * unit, ratio * alpha * unit) for alpha, ratio in pairs], len(task.members), 0).T
+    return task.cfg.coherent(alpha=alphas.tolist(), temperature=betas.tolist())
 
 
 # ---- decision ----

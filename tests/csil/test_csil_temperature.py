@@ -1,11 +1,12 @@
 """The map of temperatures: its decision on made-up frames, its settings, and the smoke run."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.csil import _study
 from experiments.csil import temperature as experiment
 from experiments.harness import arguments, catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
@@ -13,6 +14,7 @@ from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError
 from imitation.control.csil import CoherentSettings
 
+SMOKE = catalogue.canonical("csil/temperature", "smoke")
 ALPHAS, RATIOS = (0.33, 1.0, 3.0), (0.03, 0.3, 1.0, 3.0)
 CLAIM = experiment.CLAIMS[0]
 
@@ -52,7 +54,7 @@ def test_a_lead_that_one_environment_contradicts_is_not_enough():
 
     found = experiment.decide(made_up(scores))
     assert found.verdict == INCONCLUSIVE
-    assert "HalfCheetah-v5" in found.note
+    assert "clearly behind in [('HalfCheetah-v5', 1)]" in found.note
 
 
 def test_short_trainings_neither_decide_nor_refute():
@@ -70,17 +72,33 @@ def test_the_note_names_the_best_pair_and_every_gain():
     assert "Strongest clone 0.30" in note
 
 
-def test_the_published_pair_is_the_default():
-    hopper = experiment.settings(1, 0.03, 3)
-    assert hopper["alpha"] == 1 / 3  # CoherentSettings' None
-    assert hopper["temperature"] == pytest.approx(CoherentSettings().temperature)
+def test_members_carry_the_temperatures_that_their_rows_name(monkeypatch):
+    cfg = replace(SMOKE, env=["Hopper-v5"], alphas=[1, 3, 10], ratios=[0.03, 2])
+    cfg = replace(cfg, demonstrations=replace(cfg.demonstrations, counts=[1, 2]))
+
+    def told(task, method, learner, context, done):
+        values = {"alpha given": learner.alpha[:, 0].numpy(), "beta given": learner.temperature[:, 0].numpy()}
+        return pd.DataFrame(task.frame(method, 0, values) + task.frame(method, 1, values))
+
+    monkeypatch.setattr(experiment._study, "train", told)
+    rows = experiment.run(cfg, Context()).dropna(subset="alpha")
+    assert len(rows) == 2 * 2 * 6 * len(cfg.seeds) * 2  # metrics, evaluations, pairs, seeds, numbers of demonstrations
+    given = np.where(rows.metric == "alpha given", rows.alpha, rows.alpha * rows.ratio) / 3  # Hopper has 3 actions
+    np.testing.assert_allclose(rows.value, given, rtol=1e-6)
+
+
+def test_the_pair_1_and_three_hundredths_is_the_published_one_on_hopper():
+    task = _study.task(SMOKE, "Hopper-v5", Context().device)
+    found, published = experiment.settings(task, [(1, 0.03)]), CoherentSettings()
+    assert published.alpha is None  # 1 / |A|
+    assert set(found.alpha) == {1 / 3}
+    np.testing.assert_allclose(found.temperature, published.temperature)
 
 
 def test_the_smoke_run_is_whole_and_can_be_drawn():
-    cfg = catalogue.canonical("csil/temperature", "smoke")
-    frame = experiment.run(cfg, Context())
+    frame = experiment.run(SMOKE, Context())
     pairs = frame.dropna(subset="alpha")
-    assert len(pairs.method.unique()) == len(cfg.alphas) * len(cfg.ratios)
+    assert len(pairs.method.unique()) == len(SMOKE.alphas) * len(SMOKE.ratios)
     # Before the first update a pair's policy is the clone, whatever its temperatures.
     starts = pairs[(pairs["update"] == 0) & (pairs.metric == "return")]
     assert (starts.groupby(["env", "seed"]).value.nunique() == 1).all()
