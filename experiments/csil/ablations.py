@@ -143,6 +143,11 @@ def _trained(task: Task, names: Sequence[str], make: Callable[[], PartlyNoise], 
 
 # ---- decisions ----
 
+NO_THRESHOLD = (
+    "In theory alpha is no threshold where the divergence is from the clone: the optimum is sharper than the "
+    "clone at every beta. With a uniform prior it is the clone itself at beta = alpha."
+)
+
 
 def levels(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Last scores by variant."""
@@ -176,11 +181,7 @@ def decide_refinement(frame: pd.DataFrame) -> Verdict:
 def decide_temperature(frame: pd.DataFrame) -> Verdict:
     """The published temperature is above every one that is not below alpha."""
     verdict = against(frame, [name for name in levels(frame) if _ratio(name) >= 1])
-    note = (
-        "In theory alpha is no threshold where the divergence is from the clone: the optimum is sharper than the "
-        "clone at every beta. With a uniform prior it is the clone itself at beta = alpha."
-    )
-    return verdict._replace(note=f"{verdict.note} {note}")
+    return verdict._replace(note=f"{verdict.note} {NO_THRESHOLD}")
 
 
 def _ratio(name: str) -> float:

@@ -1,7 +1,8 @@
-"""CSIL, Section 4 (csil.temperature.map): the policy's temperature beta below the reward's alpha, over a map of both.
+"""CSIL, Section 4 (csil.temperature.map): must the policy's temperature beta be below the reward's alpha?
 
-All pairs of an environment are one population, from the same clones, demonstrations and streams. The claim is about
-beta / alpha, so pairs are compared at the same alpha: the mean of those with beta below alpha, less that of the others.
+All pairs of an environment are one population, from the same clones, demonstrations and streams. Every alpha has the
+same ratios beta / alpha. The mean over pairs with beta below alpha, less that over the others, decides. It cannot tell
+a threshold at alpha from one elsewhere, nor the ratio from beta itself: contrasts that can are told beside it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +15,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.csil import _scores, _study
+from experiments.csil import _scores, _study, ablations
 from experiments.csil._study import Study, Task
-from experiments.csil.ablations import side_by_side
 from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
@@ -61,7 +61,9 @@ def _progress(context: Context, before: int, total: int, share: float) -> None:
 def _trained(task: Task, clone: HetStat, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
     pairs = list(product(task.cfg.alphas, task.cfg.ratios))
     whole = task.beside(*[task] * (len(pairs) - 1))
-    learner = CoherentSoftImitation(side_by_side([clone] * len(pairs)), whole.generators(2), settings(task, pairs))
+    learner = CoherentSoftImitation(
+        ablations.side_by_side([clone] * len(pairs)), whole.generators(2), settings(task, pairs)
+    )
     frame = _study.train(whole, "map", learner, context, done)
     # Rows come in the members' order, evaluation by evaluation and metric by metric.
     order = np.repeat(np.array(pairs), len(task.members), axis=0)
@@ -79,36 +81,75 @@ def settings(task: Task, pairs: Sequence[tuple[float, float]]) -> CoherentSettin
 
 # ---- decision ----
 
+Tables = dict[tuple[float, float], pd.DataFrame]  # last scores by (alpha, ratio)
 
-def cells(frame: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
-    """Last scores of each (alpha, ratio)."""
+
+def cells(frame: pd.DataFrame) -> Tables:
+    """Last scores of each pair."""
     rows = _scores.scores(frame)
     pairs = rows[["method", "alpha", "ratio"]].dropna().drop_duplicates()
     return {(one.alpha, one.ratio): _scores.final(rows, one.method) for one in pairs.itertuples()}  # type: ignore[misc]
 
 
-def sides(tables: dict[tuple[float, float], pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean scores over the pairs with beta below alpha, and over the others; every alpha has the same ratios."""
-    below = [table for (_, ratio), table in tables.items() if ratio < 1]
-    above = [table for (_, ratio), table in tables.items() if ratio >= 1]
-    first, second = (sum(side[1:], side[0]) / len(side) for side in (below, above))
-    return first, second
-
-
 def decide(frame: pd.DataFrame) -> Verdict:
-    """Scores with beta below alpha are above those without, on average and clearly below in no environment."""
+    """Scores with beta below alpha are above the others, on average and clearly below in no environment and number."""
     tables = cells(frame)
-    gains = {alpha: _gain(tables, alpha) for alpha in sorted({alpha for alpha, _ in tables})}
-    told = ", ".join(f"{m:.2f} [{low:.2f}, {high:.2f}] at alpha = {a:g}/|A|" for a, (m, low, high) in gains.items())
+    below, others = ([table for (_, ratio), table in tables.items() if (ratio < 1) == side] for side in (True, False))
+    return _scores.lead(mean(below), mean(others), f"{_contrasts(tables)} {_levels(frame, tables)}")
+
+
+def mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Of tables of the same seeds and conditions."""
+    return sum(tables[1:], tables[0]) / len(tables)
+
+
+def gain(tables: Tables, alpha: float) -> stats.Interval:
+    """Mean score with beta below this alpha less that with beta not below it, and its interval over seeds."""
+    mine = {ratio: table for (one, ratio), table in tables.items() if one == alpha}
+    below, others = ([table for ratio, table in mine.items() if (ratio < 1) == side] for side in (True, False))
+    return _scores.average(mean(below) - mean(others))
+
+
+def threshold(tables: Tables) -> stats.Interval:
+    """Mean score at the largest ratio below 1 less that at the smallest other: the step at beta = alpha itself."""
+    ratios = {ratio for _, ratio in tables}
+    pair = max(one for one in ratios if one < 1), min(one for one in ratios if one >= 1)
+    last, first = (mean([table for (_, ratio), table in tables.items() if ratio == one]) for one in pair)
+    return _scores.average(last - first)
+
+
+def at_equal_beta(tables: Tables) -> stats.Interval | None:
+    """Mean score with beta below alpha less that without, over pairs of pairs with beta equal to a tenth."""
+    differences = [
+        tables[one] - tables[other]
+        for one, other in product(tables, tables)
+        if one[1] < 1 <= other[1] and abs(one[0] * one[1] / (other[0] * other[1]) - 1) <= 0.11
+    ]
+    return _scores.average(mean(differences)) if differences else None
+
+
+def _contrasts(tables: Tables) -> str:
+    parts = [f"{_told(gain(tables, alpha))} at alpha = {alpha:g}/|A|" for alpha in sorted({one for one, _ in tables})]
+    parts.append(f"{_told(threshold(tables))} from the ratios next to 1")
+    if (equal := at_equal_beta(tables)) is not None:
+        parts.append(f"{_told(equal)} at equal beta")
+    return f"Gain {', '.join(parts)}."
+
+
+def _told(interval: stats.Interval) -> str:
+    center, low, high = interval
+    return f"{center:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _levels(frame: pd.DataFrame, tables: Tables) -> str:
     top = max(tables, key=lambda pair: _scores.level(tables[pair])[0])
-    best = f"The best pair is alpha = {top[0]:g}/|A|, beta = {top[1]:g} alpha ({_scores.level(tables[top])[0]:.2f})."
-    clone = _scores.level(_scores.strongest(_scores.scores(frame), BC))[0]
-    return _scores.lead(*sides(tables), f"Gain {told}. {best} Strongest clone {clone:.2f}. {_scores.scope(frame)}")
+    best = f"alpha = {top[0]:g}/|A|, beta = {top[1]:g} alpha has the best IQM of scores, {_level(tables[top]):.2f}"
+    clone = _level(_scores.strongest(_scores.scores(frame), BC))
+    return f"{best} (chosen by looking; strongest clone {clone:.2f}). {_scores.scope(frame)} {ablations.NO_THRESHOLD}"
 
 
-def _gain(tables: dict[tuple[float, float], pd.DataFrame], alpha: float) -> stats.Interval:
-    first, second = sides({pair: table for pair, table in tables.items() if pair[0] == alpha})
-    return _scores.average(first - second)
+def _level(table: pd.DataFrame) -> float:
+    return _scores.level(table)[0]
 
 
 CLAIMS = [
@@ -116,7 +157,7 @@ CLAIMS = [
         id="csil.temperature.map",
         source="Watson et al. 2023",
         location="Section 4",
-        statement="Whatever the reward's temperature alpha, the policy's must be below it, beta < alpha.",
+        statement="On average over the reward's temperature alpha, CSIL does better with beta < alpha than without.",
         measures="score at beta below alpha less that at beta not below it",
         decide=decide,
         smallest_scale="overnight",
@@ -129,45 +170,42 @@ CLAIMS = [
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """The map of last scores, one for each environment; the gain from beta below alpha, by alpha."""
+    """Last scores over the map, by environment, with beta = alpha as a line; the gain from beta below alpha."""
     environments = list(dict.fromkeys(frame.env))
     drawing, axes = style.panels(1, len(environments) + 1, height=2.6)
-    for axis, name in zip(axes, environments, strict=False):
-        _draw_map(axis, frame[frame.env == name])
-        axis.set_title(f"{name}: score (IQM)\nstrongest clone {_clone(frame, name):.2f}")
-    _draw_gains(axes[-1], frame, environments)
+    tables, clones = cells(frame), _scores.strongest(_scores.scores(frame), BC)
+    for number, (axis, name) in enumerate(zip(axes, environments, strict=False)):
+        _draw_map(axis, {pair: table[[name]] for pair, table in tables.items()})
+        axis.set_title(f"{name}: score (IQM)\nstrongest clone {_level(clones[[name]]):.2f}")
+        _draw_gains(axes[-1], {pair: table[[name]] for pair, table in tables.items()}, name, number)
+    axes[-1].axhline(0, color=style.GREY, linewidth=0.7)
+    axes[-1].set(xlabel="alpha |A|", ylabel="difference of scores, 95 % over seeds")
+    axes[-1].set_title("beta below alpha\nless beta not below")
+    axes[-1].legend()
     return drawing
 
 
-def _clone(frame: pd.DataFrame, name: str) -> float:
-    return _scores.level(_scores.strongest(_scores.scores(frame[frame.env == name]), BC))[0]
-
-
-def _draw_map(axis: Axes, frame: pd.DataFrame) -> None:
-    tables = cells(frame)
+def _draw_map(axis: Axes, tables: Tables) -> None:
     alphas, ratios = sorted({alpha for alpha, _ in tables}), sorted({ratio for _, ratio in tables})
-    levels = np.array([[_scores.level(tables[alpha, ratio])[0] for ratio in ratios] for alpha in alphas])
+    levels = np.array([[_level(tables[alpha, ratio]) for ratio in ratios] for alpha in alphas])
     axis.imshow(levels, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
     for (row, column), value in np.ndenumerate(levels):
         axis.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black")
-    axis.axvline(np.searchsorted(ratios, 1) - 0.5, color=style.VERMILION, linewidth=1.5)
+    boundary = np.searchsorted(ratios, 1) - 0.5
+    axis.axvline(boundary, color=style.VERMILION, linewidth=1.5)
+    axis.annotate("beta < alpha", (boundary, 1), (-3, -9), ("data", "axes fraction"), "offset points", fontsize=6,
+                  color="white", ha="right")  # fmt: skip
     axis.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
     axis.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
     axis.set(xlabel="beta / alpha", ylabel="alpha |A|")
 
 
-def _draw_gains(axis: Axes, frame: pd.DataFrame, environments: Sequence[str]) -> None:
-    colours = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.BLACK)
-    for number, (name, colour) in enumerate(zip(environments, colours, strict=False)):
-        tables = cells(frame[frame.env == name])
-        alphas = sorted({alpha for alpha, _ in tables})
-        center, low, high = np.array([_gain(tables, alpha) for alpha in alphas]).T
-        places = np.arange(len(alphas)) + 0.12 * number
-        axis.errorbar(
-            places, center, yerr=[center - low, high - center], fmt="o", markersize=4, color=colour, label=name
-        )
-        axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-    axis.axhline(0, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="alpha |A|", ylabel="score, 95 % over seeds")
-    axis.set_title("beta below alpha\nless beta not below")
-    axis.legend()
+def _draw_gains(axis: Axes, tables: Tables, name: str, number: int) -> None:
+    alphas = sorted({alpha for alpha, _ in tables})
+    center, low, high = np.array([gain(tables, alpha) for alpha in alphas]).T
+    places, colour = np.arange(len(alphas)) + 0.12 * number, COLOURS[number % len(COLOURS)]
+    axis.errorbar(places, center, yerr=[center - low, high - center], fmt="o", markersize=4, color=colour, label=name)
+    axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+
+
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.BLACK)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.csil import _study
+from experiments.csil import _scores, _study
 from experiments.csil import temperature as experiment
 from experiments.harness import arguments, catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
@@ -67,9 +67,36 @@ def test_short_trainings_neither_decide_nor_refute():
 def test_the_note_names_the_best_pair_and_every_gain():
     frame = made_up(lambda name, alpha, ratio: 0.5 + 0.3 * (ratio < 1) + 0.1 * (alpha == 3))
     note = experiment.decide(frame).note
-    assert "best pair is alpha = 3/|A|" in note
-    assert note.count("0.30 [") == len(ALPHAS)
-    assert "Strongest clone 0.30" in note
+    assert "alpha = 3/|A|, beta = 0.03 alpha has the best" in note
+    assert note.count("0.30 [") == len(ALPHAS) + 1  # and at the ratios next to 1
+    assert "strongest clone 0.30" in note
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "equal"),
+    [
+        (lambda name, alpha, ratio: 0.8 if ratio < 1 else 0.4, 0.4, 0.4),
+        (lambda name, alpha, ratio: 0.8 if ratio < 0.1 else 0.4, 0.0, 0.0),  # a threshold elsewhere
+        (lambda name, alpha, ratio: 0.8 - 0.1 * np.log(alpha * ratio), None, 0.0),  # beta itself matters, not alpha
+    ],
+)
+def test_contrasts_tell_a_threshold_at_alpha_from_others(scores, threshold, equal):
+    tables = experiment.cells(made_up(scores, spread=0.001))
+    found = experiment.at_equal_beta(tables)
+    assert found is not None
+    assert found[0] == pytest.approx(equal, abs=0.02)
+    if threshold is not None:
+        assert experiment.threshold(tables)[0] == pytest.approx(threshold)
+
+
+def test_the_figure_takes_scores_as_the_decision_does():
+    frame = made_up(lambda name, alpha, ratio: 0.5)
+    bad = (frame.env == "Hopper-v5") & (frame.alpha == 1) & (frame.ratio == 1) & (frame.metric == "return")
+    frame = frame.assign(value=frame.value.mask(bad))  # diverged: the lowest score of the whole frame
+    drawn = [text.get_text() for axis in experiment.figure(frame).axes for text in axis.texts]
+    low = _scores.scores(frame).score.min()
+    assert f"{min(low, 0.0):.2f}" in drawn
+    assert experiment.cells(frame)[1.0, 1.0]["Hopper-v5"].to_numpy() == pytest.approx(min(low, 0.0))
 
 
 def test_members_carry_the_temperatures_that_their_rows_name(monkeypatch):
