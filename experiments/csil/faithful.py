@@ -172,6 +172,7 @@ CLAIMS = [
         measures="the mode's error under the likelihood over least squares'",
         decide=decide_end,
         smallest_scale="overnight",  # the published 25 000 steps: what is missed after fewer may still be learnt
+        refuted_from="paper",
     ),
     Claim(
         id="csil.faithful.early",

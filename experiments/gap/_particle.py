@@ -224,6 +224,15 @@ def paired(first: pd.Series, second: pd.Series) -> stats.Interval:
     return stats.mean_interval(first - second)
 
 
+def difference(frame: pd.DataFrame, one: str, other: str, iterations: float | None = None) -> stats.Interval:
+    """Success of one variant less that of another, on the same episodes, mean over seeds with its interval.
+
+    By the inference that decides, or with other inference iterations.
+    """
+    rows = frame if iterations is None else frame[frame.iterations == iterations].assign(decides=1)
+    return paired(*(success(rows, variant=name) for name in (one, other)))
+
+
 def learnt(verdict: Verdict, reference: pd.Series, name: str) -> Verdict:
     """A comparison with a reference that has not clearly learnt the task decides nothing."""
     interval = stats.mean_interval(reference)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments.gap import _particle, _pictures
 from experiments.gap._particle import MARGIN, Trained
-from experiments.harness import stats, style
+from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, equivalent, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded, seed_list
@@ -82,19 +82,10 @@ def proposal(cfg: Config, variant: str, random: Generators) -> Proposal:
     return MarginalSampler(energy, cfg.learning_rates(), cfg.negatives, cfg.bounds, *chain, maximum_entropy, anchor)
 
 
-def difference(frame: pd.DataFrame, variant: str, iterations: float | None = None) -> stats.Interval:
-    """Success of a variant less that of IBC's Langevin, on the same episodes, mean over seeds with its interval.
-
-    By the inference that decides, or with other inference iterations.
-    """
-    rows = frame if iterations is None else frame[frame.iterations == iterations].assign(decides=1)
-    return _particle.paired(*(_particle.success(rows, variant=name) for name in (variant, REFERENCE)))
-
-
 def decide_variant(frame: pd.DataFrame, variant: str) -> Verdict:
     """On par: the difference's interval lies within the margin."""
     about = _particle.summary(frame, "variant", (variant, REFERENCE))
-    verdict = equivalent(difference(frame, variant), 0.0, MARGIN, about)
+    verdict = equivalent(_particle.difference(frame, variant, REFERENCE), 0.0, MARGIN, about)
     return _particle.learnt(verdict, _particle.success(frame, variant=REFERENCE), REFERENCE)
 
 
@@ -159,13 +150,7 @@ def _reach(rows: pd.DataFrame, time: int) -> float:
 
 
 def _draw_curve(axis: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
-    rows = rows[(rows.metric == "success") & (rows.decides == 1)]
-    table = rows.pivot_table(index="step", columns="seed", values="value")
-    axis.plot(table.index, table.to_numpy(), color=COLOURS[name], linewidth=0.6, alpha=0.6)
-    middle = [stats.bootstrap_interval(seeds, stats.interquartile_mean) for seeds in table.to_numpy()]
-    center, low, high = np.array(middle).T
-    axis.plot(table.index, center, color=COLOURS[name], linewidth=2.2)
-    axis.fill_between(table.index.to_numpy(), low, high, color=COLOURS[name], alpha=0.25, linewidth=0)
+    table = _pictures.draw_curve(axis, rows, COLOURS[name])
     axis.set(ylim=(0, 1), xlabel="training step", xlim=(0, table.index.max()))
     axis.set_title(name)
     if first:
@@ -177,7 +162,7 @@ def _draw_curve(axis: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
 def _draw_differences(axis: Axes, frame: pd.DataFrame) -> None:
     others = [name for name in VARIANTS if name != REFERENCE]
     for shift, iterations in enumerate(sorted(frame.iterations.dropna().unique())):
-        center, low, high = np.array([difference(frame, name, iterations) for name in others]).T
+        center, low, high = np.array([_particle.difference(frame, name, REFERENCE, iterations) for name in others]).T
         places = np.arange(len(others)) + 0.25 * shift
         decides = bool((frame[frame.iterations == iterations].decides == 1).any())
         axis.errorbar(

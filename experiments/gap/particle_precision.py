@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.gap import _particle
+from experiments.gap import _particle, _pictures
 from experiments.gap._particle import MARGIN, Trained
-from experiments.harness import stats, style
+from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, equivalent
 from experiments.harness.context import Context
 from experiments.harness.schema import seed_list
@@ -52,18 +51,10 @@ def _measured(cfg: Config, context: Context, done: Callable[[float], None]) -> p
     return _particle.train(one, cfg, cfg.seeds, context, cfg.precision, validation, done).assign(variant=cfg.precision)
 
 
-def difference(frame: pd.DataFrame, iterations: float | None = None) -> stats.Interval:
-    """Success in bfloat16 less that in float32, on the same episodes, mean over seeds with its interval.
-
-    By the inference that decides, or with other inference iterations.
-    """
-    rows = frame if iterations is None else frame[frame.iterations == iterations].assign(decides=1)
-    return _particle.paired(*(_particle.success(rows, variant=name) for name in (HALF, REFERENCE)))
-
-
 def decide(frame: pd.DataFrame) -> Verdict:
     """On par: the difference's interval lies within the margin, and training in single precision has learnt."""
-    verdict = equivalent(difference(frame), 0.0, MARGIN, _particle.summary(frame, "variant", (REFERENCE, HALF)))
+    about = _particle.summary(frame, "variant", (REFERENCE, HALF))
+    verdict = equivalent(_particle.difference(frame, HALF, REFERENCE), 0.0, MARGIN, about)
     return _particle.learnt(verdict, _particle.success(frame, variant=REFERENCE), REFERENCE)
 
 
@@ -78,6 +69,7 @@ CLAIMS = [
         smallest_scale="overnight",
     )
 ]
+
 COLOURS = {REFERENCE: style.BLACK, HALF: style.ORANGE}
 
 
@@ -86,9 +78,9 @@ def figure(frame: pd.DataFrame) -> Figure:
     drawing, axes = style.panels(1, 3, height=2.5)
     for name in COLOURS:
         rows = frame[frame.variant == name]
-        _draw_curve(axes[0], rows, name)
+        _pictures.draw_curve(axes[0], rows, COLOURS[name], name)
         table = rows[rows.metric == "nearest"].pivot_table(index="step", columns="seed", values="value")
-        axes[2].plot(table.index, table.mean(axis=1), color=COLOURS[name], label=name)
+        axes[2].plot(table.index, table.mean(axis=1, skipna=False), color=COLOURS[name], label=name)
     axes[0].set(ylim=(0, 1), xlabel="training step", ylabel="validation success")
     axes[0].set_title("thin: seeds, thick: IQM, 95 %")
     axes[0].legend(loc="lower right")
@@ -98,20 +90,10 @@ def figure(frame: pd.DataFrame) -> Figure:
     return drawing
 
 
-def _draw_curve(axis: Axes, rows: pd.DataFrame, name: str) -> None:
-    rows = rows[(rows.metric == "success") & (rows.decides == 1)]
-    table = rows.pivot_table(index="step", columns="seed", values="value")
-    axis.plot(table.index, table.to_numpy(), color=COLOURS[name], linewidth=0.5, alpha=0.4)
-    middle = [stats.bootstrap_interval(seeds, stats.interquartile_mean) for seeds in table.to_numpy()]
-    center, low, high = np.array(middle).T
-    axis.plot(table.index, center, color=COLOURS[name], linewidth=2, label=name)
-    axis.fill_between(table.index.to_numpy(), low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
-
-
 def _draw_differences(axis: Axes, frame: pd.DataFrame) -> None:
     every = sorted(frame.iterations.dropna().unique())
     for place, iterations in enumerate(every):
-        center, low, high = difference(frame, iterations)
+        center, low, high = _particle.difference(frame, HALF, REFERENCE, iterations)
         decides = bool((frame[frame.iterations == iterations].decides == 1).any())
         axis.errorbar(
             [center], [place], xerr=[[center - low], [high - center]], fmt="o" if decides else "D", markersize=4,
@@ -120,5 +102,5 @@ def _draw_differences(axis: Axes, frame: pd.DataFrame) -> None:
     axis.axvspan(-MARGIN, MARGIN, color=style.GREEN, alpha=0.15, linewidth=0)
     axis.axvline(0, color=style.GREY, linewidth=0.7)
     axis.set_yticks(range(len(every)), [f"{iterations:.0f} inference\niterations" for iterations in every])
-    axis.set(ylim=(len(every) - 0.4, -0.6), xlabel="bfloat16 less float32, 95 %")
+    axis.set(ylim=(len(every) - 0.4, -0.6), xlabel="bfloat16 less float32, 95 % over seeds")
     axis.set_title("success at the last step\n(shaded: on par)")

@@ -95,11 +95,6 @@ def proposal(cfg: Config, variant: Variant) -> Proposal:
     return cfg.short_chains(variant.form, variant.noise_scale)
 
 
-def difference(frame: pd.DataFrame, one: str, other: str) -> stats.Interval:
-    """Success of one variant less that of another, on the same episodes, mean over seeds with its interval."""
-    return _particle.paired(*(_particle.success(frame, variant=name) for name in (one, other)))
-
-
 def _about(frame: pd.DataFrame, *names: str) -> str:
     return _particle.summary(frame, "variant", names)
 
@@ -111,24 +106,24 @@ def _learnt(frame: pd.DataFrame, verdict: Verdict) -> Verdict:
 def decide_noise_scale(frame: pd.DataFrame) -> Verdict:
     """Both small noise scales train better than 1."""
     note = _about(frame, SMALL, REFERENCE, LARGE)
-    checks = [above(difference(frame, name, LARGE), 0.0, note) for name in (SMALL, REFERENCE)]
+    checks = [above(_particle.difference(frame, name, LARGE), 0.0, note) for name in (SMALL, REFERENCE)]
     return _learnt(frame, weakest(checks, expected=np.inf))
 
 
 def decide_chains(frame: pd.DataFrame) -> Verdict:
     """Short chains train better than one long chain of as many gradient evaluations."""
-    return _learnt(frame, above(difference(frame, REFERENCE, LONG), 0.0, _about(frame, REFERENCE, LONG)))
+    return _learnt(frame, above(_particle.difference(frame, REFERENCE, LONG), 0.0, _about(frame, REFERENCE, LONG)))
 
 
 def decide_mcmc(frame: pd.DataFrame) -> Verdict:
     """No significant improvement: the improvement's interval lies below the margin."""
-    return _learnt(frame, below(difference(frame, MCMC, REFERENCE), MARGIN, _about(frame, MCMC, REFERENCE)))
+    return _learnt(frame, below(_particle.difference(frame, MCMC, REFERENCE), MARGIN, _about(frame, MCMC, REFERENCE)))
 
 
 def decide_maxent(frame: pd.DataFrame) -> Verdict:
     """Reasonable, more success than half; and not better than IBC's smallest noise: improvement below the margin."""
     note = _about(frame, MAXENT, SMALL)
-    better = below(difference(frame, MAXENT, SMALL), MARGIN, note)
+    better = below(_particle.difference(frame, MAXENT, SMALL), MARGIN, note)
     reasonable = above(stats.mean_interval(_particle.success(frame, variant=MAXENT)), LEARNT)
     if better.verdict == REPRODUCED and reasonable.verdict == REFUTED:
         return better._replace(verdict=REFUTED, note=f"Not better, but not reasonable either. {note}")

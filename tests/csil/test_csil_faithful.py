@@ -1,5 +1,7 @@
 """The faithful loss: the targets by another quadrature, and broken losses that nothing may reproduce."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,6 +130,11 @@ def test_a_seed_that_diverged_is_never_dropped(frame):
     broken = frame.copy()
     broken.loc[(broken.seed == 1) & (broken.loss == "faithful"), "mode"] = np.nan
     assert experiment.decide_mean(broken).verdict == REFUTED
+
+
+def test_overnight_is_as_published_but_for_the_batch():
+    paper, overnight = (asdict(catalogue.canonical("csil/faithful", scale)) for scale in ("paper", "overnight"))
+    assert {key for key in paper if paper[key] != overnight[key]} == {"batch"}
 
 
 def test_the_figure_is_drawn(frame):

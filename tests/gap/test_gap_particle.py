@@ -170,13 +170,18 @@ def test_the_precisions_differ_in_the_sampler_alone(monkeypatch):
     real = MLPEnergy.action_gradient
 
     def watched(self, observation, precision=None):
-        seen.append([precision, self.weights[0].dtype, float(self.weights[0].detach().sum())])
+        trains = observation.shape[1] == cfg.batch
+        seen.append([precision, trains, self.weights[0].dtype, self.weights[0].detach().sum(), observation.sum()])
         return real(self, observation, precision)
 
     monkeypatch.setattr(MLPEnergy, "action_gradient", watched)
     particle_precision.run(cfg, Context())
-    first = {precision: start for precision, *start in reversed(seen)}  # the first call of each
-    assert first == dict.fromkeys((torch.float32, torch.bfloat16), seen[0][1:])
+    # Training and acting, first the one run and then the other.
+    used = [(precision, trains) for precision, trains, *_ in seen]
+    assert list(dict.fromkeys(used)) == [(torch.float32, True), (torch.float32, False), (torch.bfloat16, True),
+                                         (torch.bfloat16, False)]  # fmt: skip
+    first = [next(one[2:] for one in seen if one[:2] == [kind, True]) for kind in (torch.float32, torch.bfloat16)]
+    assert first[0] == first[1]  # the same weights, of the same type, on the same batch
 
 
 # -- gap.noise-scale, gap.chains, gap.mcmc-vs-infonce, gap.maxent-conditional
