@@ -44,12 +44,12 @@ class Config(Study):
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Rows as in `_study`, a pair's name in `method`, its alpha (in units of 1 / |A|) and ratio beside it."""
-    parts = []
+    parts, pairs = [], list(product(cfg.alphas, cfg.ratios))
     for number, name in enumerate(cfg.env):
         task = _study.task(cfg, name, context.device)
         clones, rows = _study.cloned(task, BC, context, cfg.cloning)
         done = partial(_progress, context, number, len(cfg.env))
-        measure = partial(_trained, task, clones[cfg.start], context, done)
+        measure = partial(_trained, task, clones[cfg.start], pairs, context, done)
         parts += [task.references(), rows, context.piece(name, measure)]
     return pd.concat(parts, ignore_index=True)
 
@@ -58,8 +58,13 @@ def _progress(context: Context, before: int, total: int, share: float) -> None:
     context.progress(before + share, total)
 
 
-def _trained(task: Task, clone: HetStat, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
-    pairs = list(product(task.cfg.alphas, task.cfg.ratios))
+def _trained(
+    task: Task,
+    clone: HetStat,
+    pairs: Sequence[tuple[float, float]],
+    context: Context,
+    done: Callable[[float], None],
+) -> pd.DataFrame:
     whole = task.beside(*[task] * (len(pairs) - 1))
     learner = CoherentSoftImitation(
         ablations.side_by_side([clone] * len(pairs)), whole.generators(2), settings(task, pairs)
