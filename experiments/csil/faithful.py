@@ -171,8 +171,8 @@ CLAIMS = [
         ),
         measures="the mode's error under the likelihood over least squares'",
         decide=decide_end,
-        smallest_scale="overnight",  # the published 25 000 steps: what is missed after fewer may still be learnt
-        refuted_from="paper",
+        # The published 25 000 steps: what is missed after fewer may still be learnt.
+        smallest_scale="overnight",
     ),
     Claim(
         id="csil.faithful.early",

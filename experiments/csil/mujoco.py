@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from experiments.csil import _film, _scores, _study
 from experiments.csil._study import Study, Task
 from experiments.harness import stats, style
-from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, Claim, Verdict, above, below, jointly, weakest
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REPRODUCED, Claim, Verdict, above, below, jointly, weakest
 from experiments.harness.context import Context
 from experiments.harness.schema import bounded
 from imitation.control import experts
@@ -122,7 +122,10 @@ def tables(
 
 
 def decide_mujoco(frame: pd.DataFrame, methods: Sequence[str] = tuple(RIVALS)) -> Verdict:
-    """CSIL is above cloning and each of these methods that was run: the check that speaks most against it."""
+    """CSIL is above cloning and each of these methods: the check that speaks most against it.
+
+    Of methods that were not run nothing is known, so that without one of them nothing is reproduced.
+    """
     last, top = tables(frame), tables(frame, _scores.best)
     told = [
         f"{name} {_scores.level(one)[0]:.2f} (best {_scores.level(top[name])[0]:.2f})" for name, one in last.items()
@@ -130,8 +133,11 @@ def decide_mujoco(frame: pd.DataFrame, methods: Sequence[str] = tuple(RIVALS)) -
     own, rivals = last[CSIL], {name: last[name] for name in (BC, *methods) if name in last}
     chances = [f"{name} {_scores.better(own, table):.2f}" for name, table in rivals.items()]
     about = f"IQM of scores: {', '.join(told)}. Probability of improvement over {', '.join(chances)}."
-    about = f"{about} {_scores.scope(frame)}"
-    return weakest([_scores.lead(own, table, about) for table in rivals.values()], expected=np.inf)
+    missing = [name for name in methods if name not in last]
+    absent = f" Not run: {', '.join(missing)}." if missing else ""
+    about = f"{about} {_scores.scope(frame)}{absent}"
+    verdict = weakest([_scores.lead(own, table, about) for table in rivals.values()], expected=np.inf)
+    return verdict._replace(verdict=INCONCLUSIVE) if missing and verdict.verdict == REPRODUCED else verdict
 
 
 def decide_cheetah(frame: pd.DataFrame) -> Verdict:
@@ -232,7 +238,11 @@ def figure(frame: pd.DataFrame) -> Figure:
     _draw_profiles(axes["profiles"], frame)
     _draw_collapse(axes["collapse"], frame)
     shown = [name for name in COLOURS if name in set(rows.method)]
-    handles = [Line2D([], [], color=COLOURS[name], label=LABELS.get(name, name)) for name in shown]
+    dashes = {BC: "--"}
+    handles = [
+        Line2D([], [], color=COLOURS[name], linestyle=dashes.get(name, "-"), label=LABELS.get(name, name))
+        for name in shown
+    ]
     axes[f"{environments[0]} {counts[0]}"].legend(
         handles=handles, loc="upper left", handlelength=1.2, bbox_to_anchor=(0, 0.93)
     )
@@ -287,6 +297,7 @@ def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
         axis.plot(rows.mean().index, rows.mean(), color=colour, label=label)
         axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="environment steps", ylim=(-0.02, None), title="CSIL: mean, and largest (dotted)")
+    axis.set(xlabel="environment steps", ylabel="share", ylim=(-0.02, None))
+    axis.set_title("CSIL: mean,\nlargest dotted")
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.legend()

@@ -60,7 +60,8 @@ class Claim:
         """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for it."""
         decision = self.decide(frame)
         if SCALES.index(scale) < SCALES.index(self.smallest_scale):
-            return decision._replace(verdict=INCONCLUSIVE, note=f"The {scale} scale is too small to decide this.")
+            note = f"The {scale} scale is too small to decide this. {decision.note}".strip()
+            return decision._replace(verdict=INCONCLUSIVE, note=note)
         if decision.verdict == REFUTED and SCALES.index(scale) < SCALES.index(self.refuted_from):
             note = f"Not so at {scale} scale, which is too small to refute it. {decision.note}"
             return decision._replace(verdict=INCONCLUSIVE, note=note)

@@ -46,7 +46,7 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
             cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
             lines.append("| " + " | ".join(cells) + " |")
     waiting = len(rows) - len(lines) + 1
-    return "\n".join([*lines, "", f"{waiting} further claims are not run yet; they stand in the scoreboard."])
+    return "\n".join([*lines, "", f"{waiting} further claims have no result yet; they stand in the scoreboard."])
 
 
 def _experts() -> str:
@@ -72,7 +72,8 @@ def _speed(folder: Path) -> str:
         if row["ratio_to_ours"]:
             times = [f"{1000 * float(row[key]):.1f}" for key in ("median_seconds", "low_seconds", "high_seconds")]
             ratios = [number(round(float(row[key]), 2)) for key in ("ratio_to_ours", "ratio_low", "ratio_high")]
-            cells = (row["workload"], row["form"], f"{row['contestant']} {row['version']}")
+            version = "" if row["version"] == "this tree" else f" {row['version']}"
+            cells = (row["workload"], row["form"], f"{row['contestant']}{version}")
             spread = [f"{value} ({low} to {high})" for value, low, high in (times, ratios)]
             lines.append("| " + " | ".join([*cells, *spread]) + " |")
     return "\n".join(lines)

@@ -75,7 +75,7 @@ def execute(planned: Plan) -> None:
             remove_leftovers(planned.folder)
             if planned.force or not planned.is_current():
                 _status(planned.folder, outcome="running")
-                _measure(planned)
+                _refuse_or_measure(planned)
     except CannotWriteError as error:
         raise BadInputError(str(error)) from None
     except BadInputError:
@@ -83,6 +83,16 @@ def execute(planned: Plan) -> None:
     except Exception as error:
         write_whole(planned.folder / "error.log", traceback.format_exc())
         _status(planned.folder, outcome="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+
+
+def _refuse_or_measure(planned: Plan) -> None:
+    """Measure; what an experiment refuses, such as a file that is not there, stays in the folder for a sweep to tell."""
+    try:
+        _measure(planned)
+    except BadInputError as error:
+        write_whole(planned.folder / "error.log", f"{error}\n")
+        _status(planned.folder, outcome="failed", message=str(error))
         raise
 
 
@@ -113,11 +123,10 @@ def obstacle(folder: Path) -> str:
     try:
         with _locked(folder):
             log = folder / "error.log"
-            return (
-                f"{shown(folder)}: failed, see {log.name} there"
-                if log.exists()
-                else f"{shown(folder)}: interrupted, or nothing more could be written"
-            )
+            if not log.exists():
+                return f"{shown(folder)}: interrupted, or nothing more could be written"
+            last = log.read_text().strip().splitlines()[-1:]
+            return f"{shown(folder)}: failed, see {log.name} there: {' '.join(last)}"
     except BadInputError as error:
         return str(error)
 

@@ -185,8 +185,8 @@ def decide(frame: pd.DataFrame) -> Verdict:
         f"{np.exp(better[0]):.0f} times as much with the same eps. Only where there is a way back: without one DAgger "
         f"is quadratic too ({np.mean(found[DAGGER, NONE]):.2f}) and loses {np.exp(-none[0]):.2f} times what cloning "
         f"does. At H = {short}, as a share of cloning's loss by episodes a round: {shares}; where nobody fell, the "
-        f"expert is not asked. Seeds differ only in the states they cover: {spread} distinct loss(es) at most at "
-        f"one H >= {SHORTEST} from the most episodes."
+        f"expert is not asked. With the most episodes and H >= {SHORTEST} the seeds' losses take at most {spread} "
+        f"different value{'' if spread == 1 else 's'}: seeds differ only in the states that they cover."
     )
     first = Verdict(met.verdict, *linear)
     return jointly([first, same], note).as_corrected(note)

@@ -346,7 +346,7 @@ def decide_place(place: str, frame: pd.DataFrame) -> Verdict:
     note = (
         f"{PLACES[place][2]}. Counterexample ({worst.case}): printed {worst.value:.6g}, true {worst.truth:.6g}, "
         f"corrected {right.value + 0.0:.6g}"  # no minus zero
-        + (f" of {right.truth + 0.0:.6g}" if right.truth != worst.truth else "")
+        + (f" where {right.truth + 0.0:.6g} is true" if right.truth != worst.truth else "")
         + "."
     )
     exact = bool((corrected.error <= TOLERANCE * corrected.truth.abs().clip(lower=1)).all())
@@ -375,7 +375,7 @@ CLAIMS = [
             id=f"lecture.errata.{SUB_IDS[place]}",
             source="Lecture 18",
             location=place,
-            statement=f"As printed: {printed}.",
+            statement=f"{place} as printed: {printed}.",
             printed=printed,
             measures="error of the printed form, largest",
             decide=lambda frame, place=place: decide_place(place, frame),

@@ -116,9 +116,9 @@ def decide(frame: pd.DataFrame) -> Verdict:
     exact = np.max([spread, attained, regret, identity, flat]) <= TOLERANCE * horizon  # NaN stays NaN
     note = (
         "What a policy can lose that solves the game without J(pi), of rewards in [-1, 1]: all policies solve it, "
-        f"their payoffs differ by {spread:.0e}. The constant 1 attains the minimum, -{horizon:g}; under it no policy "
-        f"has a regret above {regret:.0e}. Sets without constants are no better. With J(pi) the constant is worth "
-        f"{flat:.0e}, and every policy but the expert at most {-nearest:.2g} per step, minus the l1 distance of the "
+        f"their payoffs differ by {spread:.1g}. The constant 1 attains the minimum, -{horizon:g}; under it no policy "
+        f"has a regret above {regret:.1g}. Sets without constants are no better. With J(pi) the constant is worth "
+        f"{flat:.1g}, and every policy but the expert at most {-nearest:.2g} per step, minus the l1 distance of the "
         "occupancies. Which loss to report was chosen after a first look."
     )
     return holds(bool(exact and nearest > DIFFERENT and lost > DIFFERENT), lost, note)

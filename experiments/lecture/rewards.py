@@ -130,9 +130,9 @@ def decide(frame: pd.DataFrame) -> Verdict:
     cost = float(largest[POLICIES[1]].max()) if len(largest) else float("nan")
     note = (
         f"What crashing costs if only crashes cost, where changing lane costs {largest[POLICIES[0]].abs().max():.0f}; "
-        f"the order turns at w = 1/2. The cloning losses differ by {spread:.0e}, the returns under reward 1 in s1 by "
-        f"{blind:.0e}: neither tells the mistakes apart. Caption: the second pi_1 is pi_2, and the reward is missing. "
-        f"Monte Carlo {'agrees' if simulated else 'does not agree'} in {cells} cells, the closed form to {error:.0e}."
+        f"the order turns at w = 1/2. The cloning losses differ by {spread:.1g}, the returns under reward 1 in s1 by "
+        f"{blind:.1g}: neither tells the mistakes apart. Caption: the second pi_1 is pi_2, and the reward is missing. "
+        f"Monte Carlo {'agrees' if simulated else 'does not agree'} in {cells} cells, the closed form to {error:.1g}."
     )
     exact = simulated and error <= TOLERANCE and spread <= TOLERANCE and blind <= TOLERANCE
     return holds(exact and right and both, cost, note)

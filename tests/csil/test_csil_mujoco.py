@@ -49,10 +49,19 @@ def test_scores_are_zero_for_random_and_one_for_the_expert():
     assert not set(rows.method) & {"expert", "random"}
 
 
+REST = {"IQ-Learn": [0.1, 0.2], "P2IL": [0.1, 0.2]}
+
+
 def test_a_method_that_leads_is_seen_to_lead():
-    found = verdicts(made_up({"BC": [0.1, 0.4], "CSIL": [0.3, 0.95], "SQIL": [0.2, 0.5]}))
-    led = dict.fromkeys(("mujoco", "mujoco.cheetah", "one-demonstration"), REPRODUCED)
-    assert found == led | {"stability": NOT_RUN}
+    scores = {"BC": [0.1, 0.4], "CSIL": [0.3, 0.95], "SQIL": [0.2, 0.5]}
+    led = dict.fromkeys(("mujoco.cheetah", "one-demonstration"), REPRODUCED)
+    rivals = verdicts(made_up(scores | REST | {"DAC": [0.1, 0.2]}))
+    assert rivals == led | {"mujoco": REPRODUCED, "stability": INCONCLUSIVE}  # DAC learnt nothing to fall from
+    # Of rivals that were not run nothing is known.
+    assert verdicts(made_up(scores)) == led | {"mujoco": INCONCLUSIVE, "stability": NOT_RUN}
+    assert experiment.decide_mujoco(made_up(scores)).note.endswith("Not run: IQ-Learn, DAC, P2IL.")
+    del scores["SQIL"]
+    assert verdicts(made_up(scores))["mujoco.cheetah"] == INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -68,8 +77,9 @@ def test_a_method_that_does_not_lead_is_seen(scores, verdict):
 
 
 def test_a_lead_on_average_does_not_make_up_for_a_condition_that_is_lost():
-    ahead = made_up({"BC": [0.1], "CSIL": [0.9], "SQIL": [0.1]}, counts=(1, 3))
-    behind = made_up({"BC": [0.9], "CSIL": [0.3], "SQIL": [0.1]}, counts=(10,))
+    low = {name: [0.1] for name in experiment.RIVALS}
+    ahead = made_up(low | {"BC": [0.1], "CSIL": [0.9]}, counts=(1, 3))
+    behind = made_up(low | {"BC": [0.9], "CSIL": [0.3]}, counts=(10,))
     assert verdicts(ahead)["mujoco"] == REPRODUCED
     assert verdicts(pd.concat([ahead, behind]))["mujoco"] == INCONCLUSIVE
 
@@ -117,9 +127,9 @@ def test_a_short_training_refutes_nothing():
 
 def test_a_diverged_member_counts_as_worse_than_any():
     frame = made_up({"BC": [0.4], "CSIL": [0.95], "SQIL": [0.2]})
-    assert verdicts(frame)["mujoco"] == REPRODUCED
+    assert verdicts(frame)["mujoco.cheetah"] == REPRODUCED
     bad = (frame.method == "CSIL") & (frame.metric == "return") & (frame.seed < 4)
-    assert verdicts(frame.assign(value=frame.value.mask(bad)))["mujoco"] != REPRODUCED
+    assert verdicts(frame.assign(value=frame.value.mask(bad)))["mujoco.cheetah"] != REPRODUCED
 
 
 def test_stability_compares_falls_of_methods_that_learnt():

@@ -173,6 +173,20 @@ def test_a_failing_experiment_leaves_its_error_and_no_record(tmp_path: Path, mon
     assert record.read_record(plan.folder) is None
 
 
+def test_what_an_experiment_refuses_is_told_after_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job of a sweep cannot raise: its folder has to say why there is no result."""
+    from experiments.critique import finite_sample
+
+    def refuse(*_: object) -> list[Path]:
+        raise BadInputError("env=Humanoid-v5: no expert is kept")
+
+    plan = plan_in(tmp_path)
+    monkeypatch.setattr(finite_sample, "inputs", refuse, raising=False)
+    with pytest.raises(BadInputError):
+        runner.execute(plan)
+    assert runner.obstacle(plan.folder).endswith("error.log there: env=Humanoid-v5: no expert is kept")
+
+
 def test_the_recorded_command_repeats_the_run() -> None:
     """Strings with blanks survive the shell."""
     wanted = ["experiment=gap/langevin_forms", "scale=smoke", 'energies=["double well"]']
