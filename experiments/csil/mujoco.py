@@ -238,9 +238,8 @@ def figure(frame: pd.DataFrame) -> Figure:
     _draw_profiles(axes["profiles"], frame)
     _draw_collapse(axes["collapse"], frame)
     shown = [name for name in COLOURS if name in set(rows.method)]
-    dashes = {BC: "--"}
     handles = [
-        Line2D([], [], color=COLOURS[name], linestyle=dashes.get(name, "-"), label=LABELS.get(name, name))
+        Line2D([], [], color=COLOURS[name], linestyle="--" if name == BC else "-", label=LABELS.get(name, name))
         for name in shown
     ]
     axes[f"{environments[0]} {counts[0]}"].legend(

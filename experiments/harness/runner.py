@@ -87,7 +87,7 @@ def execute(planned: Plan) -> None:
 
 
 def _refuse_or_measure(planned: Plan) -> None:
-    """Measure; what an experiment refuses, such as a file that is not there, stays in the folder for a sweep to tell."""
+    """Measure; what an experiment refuses stays in the folder, for a sweep to tell."""
     try:
         _measure(planned)
     except BadInputError as error:
