@@ -76,10 +76,21 @@ def draw(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) 
             place, moved = TIMES.index(int(float(str(time)))) * width, _middle(pose) - start
             across = pose[["x0", "x1"]].to_numpy().T - start - moved + place
             axis.plot(across, pose[["z0", "z1"]].to_numpy().T + base, color=looks[name][1], linewidth=2.5)
-            axis.annotate(f"{moved:+.1f} m", (place, base), (0, -1), textcoords="offset points", fontsize=6, va="top")
+            axis.annotate(
+                f"{moved:+.1f} m",
+                (place, base),
+                (0, -1),
+                textcoords="offset points",
+                fontsize=5.5,
+                va="top",
+                ha="center",
+            )
+        seen = mine.time.nunique()
+        if seen < len(TIMES):
+            axis.annotate("episode over", ((seen - 0.4) * width, base + 0.4 * height), fontsize=6)
         axis.axhline(base, color=style.GREY, linewidth=0.6, zorder=0)
-        axis.annotate(looks[name][0], (-0.95 * width, base + 0.4 * height), fontsize=7)
-    axis.set(aspect="equal", yticks=[], xlim=(-width, (len(TIMES) - 0.4) * width))
+        axis.annotate(looks[name][0], (-1.35 * width, base + 0.4 * height), fontsize=7)
+    axis.set(aspect="equal", yticks=[], xlim=(-1.4 * width, (len(TIMES) - 0.4) * width))
     axis.set_ylim(axis.get_ylim()[0] - 0.25 * height)  # room for the distances
     axis.set_xticks([place * width for place in range(len(TIMES))], [str(time) for time in TIMES])
     axis.set_xlabel("control steps, and how far the body has moved by then")

@@ -263,7 +263,7 @@ def _draw_levels(axis: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     axis.axvline(_scores.level(_scores.strongest(rows, BC))[0], color=style.BLACK, linestyle="--", linewidth=1)
     axis.set_yticks(range(len(names)), names)
     axis.set(ylim=(len(names) - 0.5, -0.5), xlabel="score, IQM, 95 %")
-    axis.set_title("last (filled), best (hollow);\nstrongest clone dashed")
+    axis.set_title("last (filled), best (hollow);\nclone dashed, CSIL's interval shaded")
 
 
 COLOURS = {

@@ -277,7 +277,8 @@ def _draw_levels(axis: Axes, frame: pd.DataFrame, counts: Sequence[int]) -> None
                 )  # fmt: skip
     axis.axhline(1, color=style.GREY, linewidth=0.7)
     axis.set_xticks(range(len(counts)), list(map(str, counts)))
-    axis.set(xlabel="demonstrations", ylabel="score, IQM, 95 %", title="last (filled), best (hollow)")
+    axis.set(xlim=(-0.5, len(counts) - 0.5), xlabel="demonstrations", ylabel="score, IQM, 95 %")
+    axis.set_title("last (filled), best (hollow)")
 
 
 def _draw_profiles(axis: Axes, frame: pd.DataFrame) -> None:
