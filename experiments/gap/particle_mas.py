@@ -122,6 +122,7 @@ CLAIMS = [
 ]
 
 COLOURS = dict(zip(VARIANTS, (style.SKY, style.ORANGE, style.GREEN, style.VERMILION), strict=True))
+DASHES = dict(zip(VARIANTS, ("-", "-", "--", ":"), strict=True))  # the last three lie on each other
 
 
 def figure(frame: pd.DataFrame) -> Figure:
@@ -136,12 +137,20 @@ def figure(frame: pd.DataFrame) -> Figure:
         for time, goal in zip(PICTURED, ("before goal 1", "before goal 2"), strict=True):
             axis = axes[f"{name} {goal}"]
             _pictures.draw_landscape(axis, mine[mine["item"] == time], reach=_reach(mine, time))
-            axis.set_title(f"energy {goal}" if number == 0 else "", loc="left")
         _pictures.draw_paths(axes[f"{name} paths"], mine)
-        axes[f"{name} paths"].set_title("paths" if number == 0 else "", loc="left")
+    for goal in ("before goal 1", "before goal 2"):
+        _head(axes[f"{names[0]} {goal}"], f"energy {goal} (dark: low), negatives (dots), the oracle's action (cross)")
+    _head(axes[f"{names[0]} paths"], "paths to goal 1 (grey), then goal 2 (white); failures red")
     _draw_differences(axes["difference"], frame)
     _draw_distances(axes["distance"], frame)
     return drawing
+
+
+def _head(axis: Axes, text: str) -> None:
+    """Above a row of panels, from its first one on; the blank title keeps the room, which is not to widen the panel."""
+    axis.set_title(" ")
+    head = axis.annotate(text, (0, 1), (0, 4), "axes fraction", "offset points")
+    head.set_in_layout(False)
 
 
 def _reach(rows: pd.DataFrame, time: int) -> float:
@@ -182,7 +191,7 @@ def _draw_distances(axis: Axes, frame: pd.DataFrame) -> None:
     for name in VARIANTS:
         rows = frame[(frame.variant == name) & (frame.metric == "nearest")]
         table = rows.pivot_table(index="step", columns="seed", values="value")
-        axis.plot(table.index, table.mean(axis=1), color=COLOURS[name], label=name)
+        axis.plot(table.index, table.mean(axis=1), DASHES[name], color=COLOURS[name], label=name)
     axis.set(yscale="log", xlabel="training step", title="nearest negative to its positive (action in [-1, 1])")
     axis.set_yticks([0.05, 0.1, 0.2, 0.4])  # short labels keep the columns above together
     axis.yaxis.set_major_formatter("{x:g}")
