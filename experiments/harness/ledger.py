@@ -15,7 +15,7 @@ from experiments.harness.result import Result
 
 COLUMNS = [
     *("id", "source", "location", "statement", "printed"),
-    *("measured", "low", "high", "verdict", "scale", "experiment", "note"),
+    *("measured", "low", "high", "verdict", "scale", "experiment", "note", "measures"),
 ]
 
 
@@ -37,7 +37,8 @@ class Entry:
     def row(self) -> dict[str, str]:
         """The entry as a row of claims.csv."""
         decided = {key: number(getattr(self.verdict, key)) for key in ("measured", "low", "high")}
-        texts = {key: getattr(self, key) for key in ("id", "source", "location", "statement", "scale", "experiment")}
+        names = ("id", "source", "location", "statement", "scale", "experiment", "measures")
+        texts = {key: getattr(self, key) for key in names}
         return {
             **texts,
             **decided,

@@ -171,7 +171,7 @@ def test_report_is_reproducible_and_the_check_sees_every_change(tmp_path: Path) 
 
 def test_claims_csv_has_the_promised_columns() -> None:
     rows = list(csv.DictReader(io.StringIO(ledger.as_csv(ledger.entries({})))))
-    columns = "id,source,location,statement,printed,measured,low,high,verdict,scale,experiment,note"
+    columns = "id,source,location,statement,printed,measured,low,high,verdict,scale,experiment,note,measures"
     assert list(rows[0]) == columns.split(",")
     assert {row["verdict"] for row in rows} <= set(VERDICTS)
 
