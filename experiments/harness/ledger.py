@@ -65,11 +65,11 @@ def counts(rows: list[Entry]) -> dict[str, int]:
 
 
 def spread(verdict: Verdict) -> str:
-    """The interval as people read it: "low to high", "exact" for a computed number, nothing where there is none."""
+    """The interval as people read it: "low to high", "no spread" where all agree, as a computed number does, nothing where there is none."""
     low, high = number(verdict.low), number(verdict.high)
     if not low or not high:
         return ""
-    return "exact" if verdict.low == verdict.high else f"{low} to {high}"
+    return "no spread" if verdict.low == verdict.high else f"{low} to {high}"
 
 
 def load(results: Path) -> dict[str, Result]:

@@ -255,7 +255,7 @@ def test_an_interval_is_drawn_against_a_printed_number_only(tmp_path):
     by_id = {entry.id: entry for entry in rows}
     assert 'M8.0 12H292.0"/><circle cx="150.0"' in page([by_id[OPEN]], measured).replace("\n", "")
     assert "<svg" not in page([by_id[REFUSED]], measured)
-    assert "<dt>Interval<dd>exact" in page([by_id[REFUSED]], measured)
+    assert "<dt>Interval<dd>no spread" in page([by_id[REFUSED]], measured)
 
 
 def test_the_shards_of_a_sweep_are_linked_one_by_one(tmp_path):
