@@ -65,7 +65,7 @@ def counts(rows: list[Entry]) -> dict[str, int]:
 
 
 def spread(verdict: Verdict) -> str:
-    """The interval as people read it: "low to high", "no spread" where all agree, as a computed number does, nothing where there is none."""
+    """The interval as people read it: "low to high", "no spread" where it is one value, nothing without one."""
     low, high = number(verdict.low), number(verdict.high)
     if not low or not high:
         return ""
