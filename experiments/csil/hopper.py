@@ -1,7 +1,9 @@
-"""CSIL, Fig. 3, Hopper with one demonstration (csil.mujoco.hopper, csil.one-demonstration.hopper,
-csil.stability.hopper): the study `csil/mujoco` there.
+"""CSIL, Fig. 3, Hopper with one demonstration (csil.mujoco.hopper, csil.one-demonstration.hopper): the study
+`csil/mujoco` there.
 
-Hopper ends an episode when it falls, so that a policy that loses its way is seen at once.
+Hopper ends an episode when it falls. Without Kostrikov et al.'s absorbing states, which our DAC does not have, an end
+counts as a value of zero, and where the discriminator's logits are negative falling at once is best: DAC is drawn, and
+its scores are told, but it decides nothing.
 """
 
 from collections.abc import Callable
@@ -27,10 +29,8 @@ def _claim(suffix: str, statement: str, measures: str, decide: Callable[[pd.Data
 
 
 CLAIMS = [
-    _claim("mujoco", "CSIL's returns on Hopper are above those of cloning, DAC and SQIL.",
-           "CSIL's score less that of the nearest rival", partial(mujoco.decide_mujoco, methods=("DAC", "SQIL"))),
+    _claim("mujoco", "CSIL's returns on Hopper are above those of cloning and of SQIL.",
+           "CSIL's score less that of the nearer rival", partial(mujoco.decide_mujoco, methods=["SQIL"])),
     _claim("one-demonstration", "On Hopper one demonstration suffices for CSIL where behavioural cloning fails.",
            "CSIL's score", mujoco.decide_one_demonstration),
-    _claim("stability", "On Hopper CSIL has no adversarial instability.",
-           f"largest falls of the score, {mujoco.ADVERSARY}'s less CSIL's", mujoco.decide_stability),
 ]  # fmt: skip

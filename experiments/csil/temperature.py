@@ -184,9 +184,10 @@ def figure(frame: pd.DataFrame) -> Figure:
         axis.set_title(f"{name}: score (IQM)\nstrongest clone {_level(clones[[name]]):.2f}")
         _draw_gains(axes[-1], {pair: table[[name]] for pair, table in tables.items()}, name, number)
     axes[-1].axhline(0, color=style.GREY, linewidth=0.7)
-    axes[-1].set(xlabel="alpha |A|", ylabel="difference of scores, 95 % over seeds")
+    axes[-1].margins(y=0.3)  # room for the legend
+    axes[-1].set(xlabel="alpha |A|", ylabel="score difference, 95 %")
     axes[-1].set_title("beta below alpha\nless beta not below")
-    axes[-1].legend()
+    axes[-1].legend(loc="upper right")
     return drawing
 
 

@@ -65,17 +65,19 @@ def beside(csil: list[float], dac: list[float], sqil: list[float]) -> pd.DataFra
 
 
 @pytest.mark.parametrize(
-    ("curves", "leads", "steady"),
+    ("curves", "verdict"),
     [
-        (([0.3, 0.8, 0.95], [0.1, 0.8, 0.2], [0.1, 0.1, 0.1]), REPRODUCED, REPRODUCED),
-        (([0.3, 0.95, 0.4], [0.1, 0.6, 0.7], [0.1, 0.1, 0.1]), REFUTED, REFUTED),  # DAC ends above, and never falls
-        (([0.3, 0.8, 0.85], [0.1, 0.8, 0.2], [0.1, 0.5, 0.9]), REFUTED, REPRODUCED),  # SQIL ends above
-        (([0.3, 0.8, 0.95], [0.1, 0.3, 0.1], [0.1, 0.1, 0.1]), REPRODUCED, INCONCLUSIVE),  # DAC learnt nothing
+        (([0.3, 0.8, 0.95], [0.1, 0.8, 0.2], [0.1, 0.1, 0.1]), REPRODUCED),
+        (([0.3, 0.95, 0.4], [0.1, 0.1, 0.1], [0.1, 0.6, 0.7]), REFUTED),  # SQIL ends above
+        (([0.3, 0.95, 0.2], [0.1, 0.1, 0.1], [0.1, 0.1, 0.1]), REFUTED),  # the clone was better
+        (([0.3, 0.8, 0.85], [0.1, 0.5, 0.9], [0.1, 0.1, 0.1]), REPRODUCED),  # DAC decides nothing
     ],
 )
-def test_hopper_against_its_rivals(curves, leads, steady):
-    found = {claim.id: claim.decide(beside(*curves)).verdict for claim in hopper.CLAIMS}
-    assert (found["csil.mujoco.hopper"], found["csil.stability.hopper"]) == (leads, steady)
+def test_hopper_against_its_rivals(curves, verdict):
+    (leads,) = [claim for claim in hopper.CLAIMS if claim.id == "csil.mujoco.hopper"]
+    found = leads.decide(beside(*curves))
+    assert found.verdict == verdict
+    assert "DAC" in found.note
 
 
 def test_seeds_that_differ_much_decide_nothing():
