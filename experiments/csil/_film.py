@@ -67,8 +67,8 @@ def draw(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) 
         return
     ends = rows.assign(left=rows[["x0", "x1"]].min(axis=1), right=rows[["x0", "x1"]].max(axis=1))
     spans = ends.groupby(["method", "time"]).agg({"left": "min", "right": "max"})
-    width = 1.15 * float((spans.right - spans.left).max())
     height = 1.3 * float(rows[["z0", "z1"]].max().max())
+    width = max(1.15 * float((spans.right - spans.left).max()), height)  # a Hopper is tall and thin
     for line, name in enumerate(name for name in looks if name in set(rows.method)):
         mine, base = rows[rows.method == name], -line * height
         start = _middle(mine[mine.time == TIMES[0]])
