@@ -99,8 +99,14 @@ def cells(frame: pd.DataFrame) -> Tables:
 def decide(frame: pd.DataFrame) -> Verdict:
     """Scores with beta below alpha are above the others, on average and clearly below in no environment and number."""
     tables = cells(frame)
-    below, others = ([table for (_, ratio), table in tables.items() if (ratio < 1) == side] for side in (True, False))
-    return _scores.lead(mean(below), mean(others), f"{_contrasts(tables)} {_levels(frame, tables)}")
+    return _scores.lead(*sides(tables), f"{_contrasts(tables)} {_levels(frame, tables)}")
+
+
+def sides(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Mean scores over the pairs with beta below alpha, and over the others."""
+    below = [table for (_, ratio), table in tables.items() if ratio < 1]
+    others = [table for (_, ratio), table in tables.items() if ratio >= 1]
+    return mean(below), mean(others)
 
 
 def mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -110,9 +116,8 @@ def mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def gain(tables: Tables, alpha: float) -> stats.Interval:
     """Mean score with beta below this alpha less that with beta not below it, and its interval over seeds."""
-    mine = {ratio: table for (one, ratio), table in tables.items() if one == alpha}
-    below, others = ([table for ratio, table in mine.items() if (ratio < 1) == side] for side in (True, False))
-    return _scores.average(mean(below) - mean(others))
+    below, others = sides({pair: table for pair, table in tables.items() if pair[0] == alpha})
+    return _scores.average(below - others)
 
 
 def threshold(tables: Tables) -> stats.Interval:

@@ -71,28 +71,27 @@ def execute(planned: Plan) -> None:
         BadInputError: the folder cannot be written, or another process is writing it.
     """
     try:
-        with _locked(planned.folder):
+        with _locked(planned.folder), _explained(planned.folder):
             remove_leftovers(planned.folder)
             if planned.force or not planned.is_current():
                 _status(planned.folder, outcome="running")
-                _refuse_or_measure(planned)
+                _measure(planned)
     except CannotWriteError as error:
         raise BadInputError(str(error)) from None
-    except BadInputError:
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """What stops a run stays in its folder, for a sweep to tell: one line of what is refused, else the traceback."""
+    try:
+        yield
+    except CannotWriteError:
         raise
     except Exception as error:
-        write_whole(planned.folder / "error.log", traceback.format_exc())
-        _status(planned.folder, outcome="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
-        raise
-
-
-def _refuse_or_measure(planned: Plan) -> None:
-    """Measure; what an experiment refuses stays in the folder, for a sweep to tell."""
-    try:
-        _measure(planned)
-    except BadInputError as error:
-        write_whole(planned.folder / "error.log", f"{error}\n")
-        _status(planned.folder, outcome="failed", message=str(error))
+        refused = isinstance(error, BadInputError)
+        write_whole(folder / "error.log", f"{error}\n" if refused else traceback.format_exc())
+        message = str(error) if refused else f"{type(error).__name__}: {error}".splitlines()[0]
+        _status(folder, outcome="failed", message=message)
         raise
 
 
