@@ -14,6 +14,7 @@ SOURCE = Source(
         "mujoco",
         "hopper",
         "ant",
+        "stability",
         "ablations",
         "temperature",
     ),

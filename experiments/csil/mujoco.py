@@ -1,4 +1,4 @@
-"""CSIL, Fig. 3 (csil.mujoco, csil.one-demonstration, csil.stability): is a clone improved by CSIL?
+"""CSIL, Fig. 3 (csil.mujoco, csil.one-demonstration): is a clone improved by CSIL?
 
 CSIL starts from a clone of few demonstrations and goes on in the environment with the clone's coherent reward. Its
 rivals learn from the same demonstrations, as many updates and as many environment steps, on the same core. Returns are
@@ -44,7 +44,6 @@ RIVALS: dict[str, tuple[Callable[..., SoftActorCritic], type[Settings]]] = {
 }
 CSIL, BC = "CSIL", "BC"
 SUFFICES = 0.9  # of the demonstrations' return
-ADVERSARY, LEARNT = "DAC", 0.5  # whose stability is compared, if its best scores are above this
 
 
 @dataclass
@@ -168,28 +167,6 @@ def told(frame: pd.DataFrame) -> str:
     )
 
 
-def drawdown(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Largest fall of each member's score below its best so far, laid out as `_scores.final`."""
-    rows = _scores.scores(frame)
-    mine = rows[rows.method == method].sort_values("update")
-    members = mine.groupby(["env", "demonstrations", "seed"]).score
-    falls = mine.assign(score=members.cummax() - mine.score)
-    return _scores.best(falls, method)
-
-
-def decide_stability(frame: pd.DataFrame) -> Verdict:
-    """CSIL's largest fall is smaller than DAC's, which must have learnt something to fall from."""
-    if not {CSIL, ADVERSARY} <= set(frame.method):
-        return Verdict(NOT_RUN, note=f"{ADVERSARY}, with which stability is compared, was not run at this scale.")
-    falls = {name: drawdown(frame, name) for name in (CSIL, ADVERSARY)}
-    last, top = tables(frame), tables(frame, _scores.best)
-    spread = {name: float(last[name].std().mean()) for name in falls}
-    about = "; ".join(f"{n}: fall {_scores.level(falls[n])[0]:.2f}, spread over seeds {spread[n]:.2f}" for n in falls)
-    verdict = _scores.lead(falls[ADVERSARY], falls[CSIL], about)
-    learnt = _scores.average(top[ADVERSARY])[1] > LEARNT
-    return verdict if learnt else verdict._replace(verdict=INCONCLUSIVE, note=f"{ADVERSARY} did not learn. {about}")
-
-
 def _claim(
     suffix: str, statement: str, measures: str, decide: Callable[[pd.DataFrame], Verdict], scale: str = "laptop"
 ) -> Claim:
@@ -206,8 +183,6 @@ CLAIMS = [
            "CSIL's score less that of the nearer rival", decide_cheetah),
     _claim("one-demonstration", "One demonstration suffices for CSIL where behavioural cloning fails.",
            "CSIL's score with one demonstration", decide_one_demonstration),
-    _claim("stability", "CSIL has no adversarial instability.",
-           f"largest falls of the score, {ADVERSARY}'s less CSIL's", decide_stability),
 ]  # fmt: skip
 
 COLOURS = {BC: style.BLACK, CSIL: style.BLUE, "SQIL": style.ORANGE, "IQ-Learn": style.GREEN, "DAC": style.VERMILION,
@@ -230,7 +205,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     for name in environments:
         for count in counts:
             axis = axes[f"{name} {count}"]
-            _draw_curves(axis, rows[(rows.env == name) & (rows.demonstrations == count)])
+            draw_curves(axis, rows[(rows.env == name) & (rows.demonstrations == count)])
             axis.set_title(f"{count} demonstration{'s' * (count > 1)}" if name == environments[0] else "")
         axes[f"{name} {counts[0]}"].set_ylabel(f"score, {name}\n0 random, 1 expert")
         _film.draw(axes[f"film {name}"], frame[frame.env == name], FILMED)
@@ -248,7 +223,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     return drawing
 
 
-def _draw_curves(axis: Axes, rows: pd.DataFrame) -> None:
+def draw_curves(axis: Axes, rows: pd.DataFrame) -> None:
     """Each seed thin, the interquartile mean with its interval thick; the strongest clone as a level."""
     for name in [one for one in COLOURS if one in set(rows.method) and one != BC]:
         table = rows[rows.method == name].pivot(index="steps", columns="seed", values="score")

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from imitation.control.networks import Actor, Policy
-from imitation.control.replay import Replay
+from imitation.control.replay import Replay, Transitions
 from imitation.control.sac import Settings, SoftActorCritic
 from imitation.control.training import Plan, Training, evaluate
 from imitation.demonstrations import Demonstrations, digest, rollout_demonstrations
@@ -83,6 +83,17 @@ class Recipe:
 RECIPES = {"Ant-v5": Recipe(updates=1_020_000, anneal=80_000)}
 
 
+class ExpertTraining(Training):
+    """The loop on rows that are no slices of wider ones: with Humanoid's, oneDNN takes half a second per product.
+
+    It does so where observations outnumber the hidden units, which makes the slice the second factor.
+    """
+
+    def rows(self) -> Transitions:
+        """What one update learns from."""
+        return Transitions(*(value.contiguous() for value in super().rows()))
+
+
 @dataclass(frozen=True)
 class Expert:
     """A kept policy: its card, and the actions of its mode."""
@@ -104,8 +115,8 @@ def train(name: str, recipe: Recipe, folder: Path) -> None:
     environments = Environments(name, [recipe.seed], recipe.copies)
     sizes = environments.observation_dim, environments.action_dim
     learner = SoftActorCritic(*sizes, Generators([recipe.seed]), Settings())
-    training = Training(learner, environments, Replay(1, *sizes, recipe.capacity),
-                        Plan(recipe.updates, every=recipe.every))  # fmt: skip
+    replay = Replay(1, *sizes, recipe.capacity)
+    training = ExpertTraining(learner, environments, replay, Plan(recipe.updates, every=recipe.every))
     curve = _resume(training, recipe, folder)
     started = time.monotonic() - (curve[-1]["seconds"] if curve else 0)
 

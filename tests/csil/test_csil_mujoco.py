@@ -56,9 +56,9 @@ def test_a_method_that_leads_is_seen_to_lead():
     scores = {"BC": [0.1, 0.4], "CSIL": [0.3, 0.95], "SQIL": [0.2, 0.5]}
     led = dict.fromkeys(("mujoco.cheetah", "one-demonstration"), REPRODUCED)
     rivals = verdicts(made_up(scores | REST | {"DAC": [0.1, 0.2]}))
-    assert rivals == led | {"mujoco": REPRODUCED, "stability": INCONCLUSIVE}  # DAC learnt nothing to fall from
+    assert rivals == led | {"mujoco": REPRODUCED}
     # Of rivals that were not run nothing is known.
-    assert verdicts(made_up(scores)) == led | {"mujoco": INCONCLUSIVE, "stability": NOT_RUN}
+    assert verdicts(made_up(scores)) == led | {"mujoco": INCONCLUSIVE}
     assert experiment.decide_mujoco(made_up(scores)).note.endswith("Not run: IQ-Learn, DAC, P2IL.")
     del scores["SQIL"]
     assert verdicts(made_up(scores))["mujoco.cheetah"] == INCONCLUSIVE
@@ -130,18 +130,6 @@ def test_a_diverged_member_counts_as_worse_than_any():
     assert verdicts(frame)["mujoco.cheetah"] == REPRODUCED
     bad = (frame.method == "CSIL") & (frame.metric == "return") & (frame.seed < 4)
     assert verdicts(frame.assign(value=frame.value.mask(bad)))["mujoco.cheetah"] != REPRODUCED
-
-
-def test_stability_compares_falls_of_methods_that_learnt():
-    steady, falling = [0.2, 0.8, 0.9], [0.2, 0.9, 0.3]
-    assert verdicts(made_up({"BC": [0.4], "CSIL": steady, "DAC": falling}))["stability"] == REPRODUCED
-    assert verdicts(made_up({"BC": [0.4], "CSIL": falling, "DAC": steady}))["stability"] == REFUTED
-    assert verdicts(made_up({"BC": [0.4], "CSIL": steady, "DAC": [0.1, 0.2, 0.1]}))["stability"] == INCONCLUSIVE
-
-
-def test_falls_are_measured_from_the_best_so_far():
-    frame = made_up({"BC": [0.4], "CSIL": [0.5, 0.2, 0.9, 0.7]}, spread=0)
-    np.testing.assert_allclose(experiment.drawdown(frame, "CSIL"), 0.3)
 
 
 def test_improvement_is_the_chance_that_one_beats_the_other():

@@ -1,0 +1,84 @@
+"""CSIL's stability against DAC's: decisions on made-up frames, the two numbers, the learners, the smoke run."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.csil import _study
+from experiments.csil import stability as experiment
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from imitation.control.absorbing import AbsorbingActorCritic
+
+CLAIM = experiment.CLAIMS[0]
+SMOKE = catalogue.canonical("csil/stability", "smoke")
+
+
+def made_up(csil, dac, csil_spread=0.01, dac_spread=0.2):
+    """Scores along the training, the last ones spread over seeds; random has 0, the expert 1000."""
+    rows = []
+    for seed, jump in enumerate(np.linspace(-1, 1, 8)):
+        curves = {"random": [0.0], "expert": [1.0], "BC": [0.2, 0.3]}
+        curves["CSIL"] = [*csil[:-1], csil[-1] + csil_spread * jump]
+        curves["DAC"] = [*dac[:-1], dac[-1] + dac_spread * jump]
+        for method, scores in curves.items():
+            for update, score in enumerate(scores):
+                place = {"env": "Hopper-v5", "method": method, "demonstrations": 1, "seed": seed, "update": update}
+                for metric, value in (("return", 1000 * score), ("diverged", 0.0)):
+                    rows.append({**place, "steps": 100 * update, "metric": metric, "value": value})
+    return pd.DataFrame(rows)
+
+
+STEADY, FALLING, FLAT = [0.2, 0.8, 0.9], [0.2, 0.9, 0.3], [0.1, 0.3, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (made_up(STEADY, FALLING), REPRODUCED),
+        (made_up(FALLING, STEADY), REFUTED),  # negative control: it is CSIL that falls
+        (made_up(STEADY, FALLING, csil_spread=0.5, dac_spread=0.01), REFUTED),  # falls less, but seeds differ more
+        (made_up(STEADY, STEADY, dac_spread=0.01), INCONCLUSIVE),  # as stable as each other
+        (made_up(STEADY, FLAT), INCONCLUSIVE),  # DAC has learnt nothing to fall from
+    ],
+)
+def test_the_decision(frame, verdict):
+    assert CLAIM.decide(frame).verdict == verdict
+
+
+def test_a_short_training_refutes_nothing():
+    assert CLAIM.verdict(made_up(FALLING, STEADY), "overnight").verdict == INCONCLUSIVE
+    assert CLAIM.verdict(made_up(FALLING, STEADY), "paper").verdict == REFUTED
+
+
+def test_falls_are_measured_from_the_best_so_far():
+    frame = made_up([0.5, 0.2, 0.9, 0.7], STEADY, csil_spread=0)
+    np.testing.assert_allclose(experiment.falls(frame, "CSIL"), 0.3)
+    np.testing.assert_allclose(experiment.falls(frame, "DAC").max(), 0.1)  # 0.8 to 0.7, the lowest seed
+
+
+def test_the_distance_is_from_the_median_of_the_seeds():
+    found = experiment.deviations(made_up(STEADY, FALLING), "DAC")
+    np.testing.assert_allclose(found.to_numpy()[:, 0], 0.2 * np.abs(np.linspace(-1, 1, 8)))
+
+
+def test_the_adversary_has_absorbing_states():
+    task = _study.task(SMOKE, "Hopper-v5", Context().device)
+    assert isinstance(experiment.learner(task, "DAC", None), AbsorbingActorCritic)  # type: ignore[arg-type]
+
+
+def test_the_smoke_run_draws_and_decides():
+    frame = experiment.run(SMOKE, Context())
+    assert set(frame.method) == {"expert", "random", "BC", "CSIL", "DAC"}
+    assert frame.value.notna().all()
+    assert CLAIM.verdict(frame, "smoke").verdict == INCONCLUSIVE
+    assert len(experiment.figure(frame).axes) == 3
+
+
+def test_the_overnight_scale_is_that_of_hopper_but_for_seeds_and_methods():
+    ours, theirs = (asdict(catalogue.canonical(f"csil/{name}", "overnight")) for name in ("stability", "hopper"))
+    assert {name for name in ours if ours[name] != theirs[name]} == {"seeds"}
+    assert not set(ours["seeds"]) & set(theirs["seeds"])
