@@ -17,6 +17,7 @@ SOURCE = Source(
         "stability",
         "ablations",
         "temperature",
+        "features",
     ),
     planned={
         "csil.offline": ("Section 5", "The offline variant learns from sub-optimal data."),

@@ -185,7 +185,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         _draw_means(axes[0], rows, name)
         _draw_means(axes[2], frame[(frame.variant == name) & (frame.metric == "nearest")], name)
     axes[0].set(ylim=(0, 1), xlabel="training step", ylabel="validation success")
-    axes[0].set_title("mean over seeds")
+    axes[0].set_title("mean over seeds, 95 %;\ncolours as in (b)")
     _draw_ends(axes[1], frame)
     axes[2].set(yscale="log", xlabel="training step", ylabel="distance (action in [-1, 1])")
     axes[2].set_title("nearest negative\nto its positive")
@@ -194,7 +194,9 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 def _draw_means(axis: Axes, rows: pd.DataFrame, name: str) -> None:
     table = rows.pivot_table(index="step", columns="seed", values="value")
-    axis.plot(table.index, table.mean(axis=1), "o-", markersize=2.5, color=COLOURS[name], label=name)
+    center, low, high = np.array([stats.mean_interval(seeds) for seeds in table.to_numpy()]).T
+    axis.plot(table.index, center, "o-", markersize=2.5, color=COLOURS[name])
+    axis.fill_between(table.index.to_numpy(), low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
 
 
 def _draw_ends(axis: Axes, frame: pd.DataFrame) -> None:

@@ -281,10 +281,10 @@ def figure(frame: pd.DataFrame) -> Figure:
             center, low, high = np.array([stats.mean_interval(table[n]) for n in table]).T
             bars = np.nan_to_num([center - low, high - center])
             axis.errorbar(table.columns, center, bars, fmt=line, color=colour, markersize=3, label=label)
-        for target in TARGETS:
-            axis.axhline(target, color=style.GREY, linewidth=0.8)
+        marks = [axis.axhline(target, color=style.GREY, linewidth=0.8) for target in TARGETS]
+        marks[0].set_label(f"targets {' and '.join(f'{target:g}' for target in TARGETS)}")
         axis.set(xscale="log", xlabel="demonstrations $n$", title=f"{expert} expert")
         axis.set_yscale("symlog", linthresh=1e-2)
     axes[0].set_ylabel("gap to the expert over the\nbest policy's gain on chance")
-    drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawing
