@@ -79,6 +79,12 @@ def average(table: pd.DataFrame) -> stats.Interval:
     return stats.mean_interval(table.mean(axis=1))
 
 
+def told(table: pd.DataFrame) -> str:
+    """The mean score and its interval, in words."""
+    center, low, high = average(table)
+    return f"{center:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def lead(first: pd.DataFrame, second: pd.DataFrame, about: str = "") -> Verdict:
     """Whether one method is above another on the seeds that they share, over all conditions and clearly below in none.
 

@@ -307,6 +307,11 @@ def train(
     return pd.DataFrame(rows)
 
 
+def share_of(context: Context, before: int, total: int) -> Callable[[float], None]:
+    """What tells the context the share done of one training among so many, with so many before it."""
+    return lambda share: context.progress(before + share, total)
+
+
 def replay(one: Task, learner: SoftActorCritic, plan: Plan) -> Replay:
     """Room for all that will be seen, with the clone's notes where the learner takes them."""
     sizes = len(one.members), *one.sizes, (plan.warmup + plan.updates) * one.cfg.copies

@@ -1,9 +1,9 @@
 """CSIL, Fig. 3, Hopper with one demonstration (csil.mujoco.hopper, csil.one-demonstration.hopper): the study
 `csil/mujoco` there.
 
-Hopper ends an episode when it falls. Without Kostrikov et al.'s absorbing states, which our DAC does not have, an end
-counts as a value of zero, and where the discriminator's logits are negative falling at once is best: DAC is drawn, and
-its scores are told, but it decides nothing.
+Hopper ends an episode when it falls. Without Kostrikov et al.'s absorbing states, which the study's DAC does not have,
+an end counts as a value of zero, and where the discriminator's logits are negative falling at once is best: DAC is
+drawn, and its scores are told, but it decides nothing. `csil/stability` has the other DAC.
 """
 
 from collections.abc import Callable

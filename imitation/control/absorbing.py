@@ -2,9 +2,16 @@
 
 Where rewards are negative, a value of zero makes ending best; where they are positive, never to end. So every end
 leads to one absorbing state, told by a flag beside the observation and zero elsewhere, for demonstrated and replayed
-rows alike: the discriminator learns its reward r_a, and an end is worth gamma r_a / (1 - gamma). The paper gives this
-sum in closed form and then learns it from rows of the absorbing state; here it is the closed form.
+rows alike: the discriminator learns its reward r_a, and its value V_a is learnt from r_a + gamma V_a. The sum in closed
+form, r_a / (1 - gamma), lets every change of r_a into all targets at once; Kostrikov et al. found it less stable.
+
+As there is one such state and no action matters in it, V_a is a number, which follows its target as the target critics
+follow theirs. The critics being soft, the state has the entropy that the temperature is set for: an end is worth
+neither more nor less entropy than going on. (Kostrikov et al.'s critics are TD3's, without entropy.)
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -30,8 +37,9 @@ class AbsorbingActorCritic(DiscriminatorActorCritic):
             self.discriminator.parameters(), settings.discriminator_rate, fused=True
         )
         like = self.discriminator.weights[0]
-        self.absorbing = like.new_zeros(len(random), 1, width)  # its row, whatever the action: (P, 1, Di)
+        self.absorbing = like.new_zeros(len(random), 1, width)  # the state's row, with action 0: (P, 1, Di)
         self.absorbing[..., observation_dim] = 1
+        self.absorbing_value = like.new_zeros(len(random), 1)  # V_a, (P, 1)
 
     @torch.no_grad()
     def reward(self, rows: Transitions) -> Float[Tensor, "P B"]:
@@ -40,14 +48,14 @@ class AbsorbingActorCritic(DiscriminatorActorCritic):
 
     @torch.no_grad()
     def target(self, rows: Transitions) -> Float[Tensor, "P B"]:
-        """r + gamma V'(s'), V'(s') = r_a / (1 - gamma) where the row ended (Kostrikov et al., Section 4.2)."""
-        discount = self.settings.discount
-        return super().target(rows) + rows.terminated * self._reward(self.absorbing) * discount / (1 - discount)
+        """r + gamma V'(s'), V'(s') = V_a where the row ended."""
+        return super().target(rows) + self.settings.discount * rows.terminated * self.absorbing_value
 
     def discriminator_loss(self, rows: Transitions) -> Float[Tensor, " P"]:
         """Cross-entropy of the rows and of an absorbing one after each that ended, plus the weighted penalty: (P,).
 
-        Both are sums over rows, divided by the number of `rows`.
+        The cross-entropy is the sum over all these, divided by the number of `rows`. The penalty has as many lines as
+        pairs of `rows`: where a row ended, a coin says whether it or the absorbing one is the line's end.
         """
         pairs, absorbing = _flagged(rows), self.absorbing
         logit, at_end = self.discriminator(torch.cat([pairs, absorbing], 1))[..., 0].split([pairs.shape[1], 1], 1)
@@ -56,9 +64,8 @@ class AbsorbingActorCritic(DiscriminatorActorCritic):
             (softplus(sign * mine) + ended * softplus(sign * at_end)).mean(-1)
             for sign, mine, ended in zip((-1, 1), halves(logit), halves(rows.terminated), strict=True)
         ]
-        # Which of the two the penalty's line goes through is drawn: an end's own row or the absorbing one.
-        drawn = uniform_like(pairs[..., :1], self.random) < rows.terminated[..., None] / 2
-        demonstrated, replayed = halves(torch.where(drawn, absorbing, pairs))
+        heads = uniform_like(pairs[..., :1], self.random) < rows.terminated[..., None] / 2
+        demonstrated, replayed = halves(torch.where(heads, absorbing, pairs))
         share = uniform_like(demonstrated[..., :1], self.random)
         penalty = self.penalty(torch.lerp(replayed, demonstrated, share))
         return (losses[0] + losses[1]) / 2 + self.adversarial.penalty * penalty
@@ -66,6 +73,25 @@ class AbsorbingActorCritic(DiscriminatorActorCritic):
     def _reward(self, pairs: Float[Tensor, "P B Di"]) -> Float[Tensor, "P B"]:
         logit = self.discriminator(pairs)[..., 0]
         return logit if self.adversarial.form == "logit" else nn.functional.softplus(logit)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        super()._follow()
+        here = self._reward(self.absorbing) + self.temperature * self.target_entropy
+        self.absorbing_value.lerp_(here + self.settings.discount * self.absorbing_value, self.settings.smoothing)
+
+    def _values(self) -> Iterator[Tensor]:
+        yield from super()._values()
+        yield self.absorbing_value
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next update depends on."""
+        return super().state_dict() | {"absorbing_value": self.absorbing_value.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`'s."""
+        super().load_state_dict(state)
+        self.absorbing_value.copy_(state["absorbing_value"])
 
 
 def _flagged(rows: Transitions) -> Float[Tensor, "P B Di"]:

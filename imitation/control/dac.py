@@ -2,7 +2,7 @@
 
 A discriminator tells demonstrated rows from replayed ones; its logit is the reward. A penalty holds the length of its
 gradient near 1 between the two (Gulrajani et al. 2017). Absorbing states, which Kostrikov et al. add to the
-observations, are not modelled: the value at an end is zero.
+observations, are in `imitation.control.absorbing`: here the value at an end is zero.
 """
 
 from collections.abc import Iterator

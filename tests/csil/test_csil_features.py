@@ -35,24 +35,27 @@ def made_up(scores, spread=0.02):
     ("scores", "spread", "verdict"),
     [
         (lambda name, width: 0.6, 0.02, REPRODUCED),
-        (lambda name, width: 0.6, 0.5, INCONCLUSIVE),  # too few seeds for such a spread
-        (lambda name, width: 0.6 if width > 16 else 0.2, 0.02, REFUTED),  # negative control: the narrowest fails
-        (lambda name, width: 0.6 + 0.2 * (width < 256) * (1 if name == "Hopper-v5" else -1), 0.02, INCONCLUSIVE),
+        (lambda name, width: 0.5 if width < 256 else 0.6, 0.02, REPRODUCED),  # three quarters of the gain
+        (lambda name, width: 0.6 if width == 64 else 0.4, 0.9, INCONCLUSIVE),  # too few seeds for such a spread
+        (lambda name, width: 0.6 if width > 16 else 0.3, 0.02, REFUTED),  # negative control: the narrowest loses
+        (lambda name, width: 0.6 + 0.3 * (width < 256) * (1 if name == "Hopper-v5" else -1), 0.02, INCONCLUSIVE),
+        (lambda name, width: 0.2, 0.02, INCONCLUSIVE),  # nothing to keep
     ],
 )
 def test_the_decision(scores, spread, verdict):
     assert experiment.CLAIMS[0].decide(made_up(scores, spread)).verdict == verdict
 
 
-def test_a_width_is_compared_with_the_widest_on_the_same_seeds():
-    found = experiment.differences(made_up(lambda name, width: width / 1000, 0.1))
+def test_a_width_is_compared_with_half_of_the_widest_ones_gain_on_the_same_seeds():
+    found = experiment.margins(made_up(lambda name, width: width / 1000, 0.1))
     assert list(found) == [16, 64]
-    expected = -0.24 + 0.1 * np.linspace(-1, 1, 6) * (16 - 256) / 256
+    jump = 0.1 * np.linspace(-1, 1, 6)
+    expected = 0.016 + jump * 16 / 256 - (0.2 + 0.256 + jump) / 2
     np.testing.assert_allclose(found[16].to_numpy(), np.repeat(expected[:, None], 2, 1))
 
 
-@pytest.mark.parametrize("wrong", [[8], [4, 6], [8, 5]])
-def test_widths_are_even_and_hold_the_published_one(wrong):
+@pytest.mark.parametrize("wrong", [[8], [4, 6], [8, 5], [8, 10]])
+def test_widths_are_even_and_the_published_one_is_the_widest(wrong):
     with pytest.raises(BadInputError, match="widths="):
         checked(experiment.Config, asdict(SMOKE) | {"widths": wrong})
 

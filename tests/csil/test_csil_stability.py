@@ -12,6 +12,7 @@ from experiments.harness import catalogue
 from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from imitation.control.absorbing import AbsorbingActorCritic
+from imitation.control.csil import CoherentSoftImitation
 
 CLAIM = experiment.CLAIMS[0]
 SMOKE = catalogue.canonical("csil/stability", "smoke")
@@ -32,7 +33,8 @@ def made_up(csil, dac, csil_spread=0.01, dac_spread=0.2):
     return pd.DataFrame(rows)
 
 
-STEADY, FALLING, FLAT = [0.2, 0.8, 0.9], [0.2, 0.9, 0.3], [0.1, 0.3, 0.1]
+STEADY, FALLING = [0.2, 0.8, 0.9, 0.9, 0.9, 0.9], [0.2, 0.7, 0.8, 0.9, 0.3, 0.4]
+FLAT, PEAK = [0.1, 0.3, 0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.9, 0.1, 0.1, 0.1]
 
 
 @pytest.mark.parametrize(
@@ -40,13 +42,22 @@ STEADY, FALLING, FLAT = [0.2, 0.8, 0.9], [0.2, 0.9, 0.3], [0.1, 0.3, 0.1]
     [
         (made_up(STEADY, FALLING), REPRODUCED),
         (made_up(FALLING, STEADY), REFUTED),  # negative control: it is CSIL that falls
-        (made_up(STEADY, FALLING, csil_spread=0.5, dac_spread=0.01), REFUTED),  # falls less, but seeds differ more
+        (made_up(STEADY, FALLING, csil_spread=0.8, dac_spread=0.01), REFUTED),  # falls less, but seeds differ more
         (made_up(STEADY, STEADY, dac_spread=0.01), INCONCLUSIVE),  # as stable as each other
         (made_up(STEADY, FLAT), INCONCLUSIVE),  # DAC has learnt nothing to fall from
+        (made_up(FLAT, FALLING), INCONCLUSIVE),  # nor has CSIL
+        (made_up(STEADY, PEAK), INCONCLUSIVE),  # one good evaluation is not learning
     ],
 )
 def test_the_decision(frame, verdict):
     assert CLAIM.decide(frame).verdict == verdict
+
+
+def test_conditions_in_which_one_learnt_nothing_are_left_out():
+    other = made_up(FALLING, FLAT).assign(env="Walker2d-v5")
+    verdict = CLAIM.decide(pd.concat([made_up(STEADY, FALLING), other]))
+    assert verdict.verdict == REPRODUCED
+    assert "Conditions compared: 1." in verdict.note
 
 
 def test_a_short_training_refutes_nothing():
@@ -54,20 +65,27 @@ def test_a_short_training_refutes_nothing():
     assert CLAIM.verdict(made_up(FALLING, STEADY), "paper").verdict == REFUTED
 
 
-def test_falls_are_measured_from_the_best_so_far():
-    frame = made_up([0.5, 0.2, 0.9, 0.7], STEADY, csil_spread=0)
-    np.testing.assert_allclose(experiment.falls(frame, "CSIL"), 0.3)
-    np.testing.assert_allclose(experiment.falls(frame, "DAC").max(), 0.1)  # 0.8 to 0.7, the lowest seed
+def test_drawdowns_are_shares_of_the_best_so_far_once_that_is_above_one_half():
+    scores = pd.DataFrame({"a": [0.4, 0.0, 0.8, 0.4, 1.0, 0.9], "b": [0.1, 0.5, 0.1, 0.2, 0.1, 0.1]})
+    found = experiment.drawdowns(scores)
+    np.testing.assert_allclose(found["a"], [np.nan, np.nan, 0, 0.5, 0, 0.1])
+    assert found["b"].isna().all()
+    np.testing.assert_allclose(experiment.worst_drawdown(scores), [0.5, 0])
+    np.testing.assert_allclose(experiment.mean_drawdown(scores), [0.15, 0])
+    assert experiment.drawdowns(scores - 0.2)["a"].iloc[3] == pytest.approx(0.4 / 0.6)
+    assert experiment.drawdowns(pd.DataFrame({"a": [1.0, -3.0]}))["a"].iloc[1] == 1  # a diverged member's
 
 
 def test_the_distance_is_from_the_median_of_the_seeds():
-    found = experiment.deviations(made_up(STEADY, FALLING), "DAC")
-    np.testing.assert_allclose(found.to_numpy()[:, 0], 0.2 * np.abs(np.linspace(-1, 1, 8)))
+    scores = pd.DataFrame([[9.0, 0, 0], [9, 0, 0], [0, 1, 3], [0, 1, 5]])
+    np.testing.assert_allclose(experiment.distance(scores), [1, 0, 3])
 
 
-def test_the_adversary_has_absorbing_states():
+def test_the_learners_are_csil_and_dac_with_absorbing_states():
     task = _study.task(SMOKE, "Hopper-v5", Context().device)
-    assert isinstance(experiment.learner(task, "DAC", None), AbsorbingActorCritic)  # type: ignore[arg-type]
+    clone = _study.cloned(task, "BC", Context(), SMOKE.cloning)[0][SMOKE.start]
+    assert type(experiment.learner(task, "CSIL", clone)) is CoherentSoftImitation
+    assert type(experiment.learner(task, "DAC", clone)) is AbsorbingActorCritic
 
 
 def test_the_smoke_run_draws_and_decides():
@@ -75,7 +93,7 @@ def test_the_smoke_run_draws_and_decides():
     assert set(frame.method) == {"expert", "random", "BC", "CSIL", "DAC"}
     assert frame.value.notna().all()
     assert CLAIM.verdict(frame, "smoke").verdict == INCONCLUSIVE
-    assert len(experiment.figure(frame).axes) == 3
+    assert len(experiment.figure(frame).axes) == 1 + 3
 
 
 def test_the_overnight_scale_is_that_of_hopper_but_for_seeds_and_methods():

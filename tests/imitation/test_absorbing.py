@@ -25,17 +25,28 @@ def flagged(observation, flag, action):
 
 
 @pytest.mark.parametrize("form", ["logit", "gail"])
-def test_an_end_is_worth_the_rewards_of_staying_at_it_for_ever(exact, some_rows, form):
-    one, rows = learner(settings=replace(SMALL, form=form, discount=0.9)), some_rows()
+def test_the_value_at_an_end_becomes_that_of_staying_there_for_ever(exact, form):
+    settings = replace(SMALL, form=form, discount=0.9, smoothing=0.1, temperature=0.2)
+    one = learner(settings=settings)
+    logit = one.discriminator(flagged(torch.zeros(1, 1, 3), 1.0, torch.zeros(1, 1, 2)))[0, 0, 0]
+    reward = logit if form == "logit" else torch.log1p(logit.exp())
+    stays = sum(0.9**step * (reward + 0.2 * one.target_entropy) for step in range(400))
+    one._follow()
+    torch.testing.assert_close(one.absorbing_value[0, 0], 0.1 * (reward + 0.2 * one.target_entropy))
+    for _ in range(3000):
+        one._follow()
+    torch.testing.assert_close(one.absorbing_value[0, 0], stays)
+
+
+def test_targets_take_that_value_where_a_row_ended(exact, some_rows):
+    one, rows = learner(), some_rows()
+    one.absorbing_value.fill_(-7.0)
     state = one.random.members[0].get_state()
     found = one.target(rows)
     one.random.members[0].set_state(state)
-    goes_on = 0.9 * one.following_value(rows)
-    absorbing = flagged(torch.zeros(1, 1, 3), 1.0, torch.zeros(1, 1, 2))
-    rewards = [one.discriminator(pairs)[..., 0] for pairs in (absorbing, flagged(rows.observation, 0.0, rows.action))]
-    at_end, own = (value if form == "logit" else torch.log1p(value.exp()) for value in rewards)
-    stays = sum(0.9**step * at_end for step in range(1, 400))
-    torch.testing.assert_close(found, own + torch.where(rows.terminated == 1, stays, goes_on))
+    following = torch.where(rows.terminated == 1, -7.0, one.following_value(rows))
+    own = one.discriminator(flagged(rows.observation, 0.0, rows.action))[..., 0]
+    torch.testing.assert_close(found, own + 0.99 * following)
 
 
 def test_without_an_end_the_flag_alone_is_new(exact, some_rows):
@@ -64,10 +75,27 @@ def test_the_loss_is_that_of_the_rows_and_one_absorbing_row_per_end(exact, some_
     torch.testing.assert_close(one.discriminator_loss(rows)[0], entropy / 32)
 
 
-def test_the_penalty_reaches_the_absorbing_state(exact, some_rows):
-    """Where every replayed row ended, half of the penalty's lines begin at the absorbing state."""
+def test_the_penalty_is_a_plain_writings(exact, some_rows):
+    one, rows = learner(settings=replace(SMALL, penalty=10.0)), some_rows()._replace(terminated=torch.zeros(1, 32))
+    state = one.random.members[0].get_state()
+    whole = one.discriminator_loss(rows)
+    random = torch.Generator()
+    random.set_state(state)
+    torch.rand(32, 1, generator=random)  # the coins
+    share = torch.rand(16, 1, generator=random)
+    pairs = flagged(rows.observation, 0.0, rows.action)[0]
+    between = (share * pairs[:16] + (1 - share) * pairs[16:]).requires_grad_()
+    slope = torch.autograd.grad(one.discriminator(between[None]).sum(), between)[0]
+    one.adversarial = replace(SMALL, penalty=0.0)
+    expected = one.discriminator_loss(rows) + 10 * (slope.norm(dim=1) - 1).square().mean()
+    torch.testing.assert_close(whole, expected)
+
+
+@pytest.mark.parametrize("ends", ["replayed", "demonstrated"])
+def test_the_penalty_reaches_the_absorbing_state(exact, some_rows, ends):
+    """Where every row of a half ended, half of the penalty's lines begin or end at the absorbing state."""
     one, rows = learner(settings=replace(SMALL, penalty=1.0)), some_rows(batch=4000)
-    rows = rows._replace(terminated=1 - rows.reward)
+    rows = rows._replace(terminated=1 - rows.reward if ends == "replayed" else rows.reward)
     seen = []
     one.penalty = lambda pairs: seen.append(pairs) or torch.zeros(1)  # type: ignore[method-assign]
     one.discriminator_loss(rows)
@@ -91,17 +119,18 @@ def test_ends_that_only_the_learner_has_are_made_bad_where_dac_makes_them_best(s
     """Negative logits everywhere: without absorbing states an end is worth 0, the most there is."""
     ended = torch.cat([torch.zeros(1, 32), torch.ones(1, 32)], 1)
     rows = some_rows(batch=64)._replace(terminated=ended)
-    biased, fair = (make(3, 2, Generators([0]), SMALL) for make in (DiscriminatorActorCritic, AbsorbingActorCritic))
+    quick = replace(SMALL, discriminator_rate=3e-3, temperature=1e-9, smoothing=1.0)
+    biased, fair = (make(3, 2, Generators([0]), quick) for make in (DiscriminatorActorCritic, AbsorbingActorCritic))
     for one in (biased, fair):
         for _ in range(300):
-            one.optimisers["discriminator"].param_groups[0]["lr"] = 3e-3
             one._descend("discriminator", one.discriminator_loss(rows))
         one.discriminator.biases[-1].data -= 5
-    assert (biased.reward(rows) < 0).all()
-    at_end = {one: one.target(rows) - one.reward(rows) for one in (biased, fair)}
-    worst = biased.reward(rows).min() * 0.99 / 0.01  # of going on for ever
-    assert (at_end[biased][ended == 1] == 0).all()
-    assert (at_end[fair][ended == 1] < worst).all()
+        for _ in range(2000 if one is fair else 0):
+            one._follow()
+        assert (one.reward(rows) < 0).all()
+        # What going on for ever is worth with the rewards of these rows, and what ending is.
+        going_on, ending = one.reward(rows) * 0.99 / 0.01, (one.target(rows) - one.reward(rows))[ended == 1]
+        assert (ending < going_on.min()).all() if one is fair else (ending > going_on.max()).all()
 
 
 def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
@@ -120,4 +149,6 @@ def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
     for name in ("discriminator", "actor"):
         for ours, theirs in zip(getattr(together, name).parameters(), getattr(other, name).parameters(), strict=True):
             assert torch.equal(ours, theirs)
+    assert torch.equal(together.absorbing_value, other.absorbing_value)
+    assert (other.absorbing_value != 0).all()
     assert not bool(together.diverged().any())
