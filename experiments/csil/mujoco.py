@@ -4,7 +4,8 @@ CSIL starts from a clone of few demonstrations and goes on in the environment wi
 rivals learn from the same demonstrations, as many updates and as many environment steps, on the same core. Returns are
 normalised by those of a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the
 best one would say stands beside it. Of the clones the strongest is the rival, whatever its number of steps: it is
-chosen by the very returns it is compared by, which favours it.
+chosen by the very returns it is compared by, which favours it. DAC has no absorbing states here: where episodes end it
+is a weaker rival than Kostrikov et al.'s, which `csil/stability` has.
 """
 
 from collections.abc import Callable, Sequence

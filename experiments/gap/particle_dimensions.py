@@ -46,8 +46,9 @@ def decide_dimensions(frame: pd.DataFrame, dimensions: tuple[int, ...] | None = 
     differences = [
         _particle.paired(_methods.ours(frame, LANGEVIN, n), _methods.ours(frame, name, n)) for n, name in rivals
     ]
-    one = f"{note} The rule begins at {FEW}-D." if 1 in set(frame.dimension) and not dimensions else note
-    return weakest([above(each, 0.0, one) for each in differences], expected=np.inf)
+    if 1 in set(frame.dimension) and 1 not in measured:
+        note = f"{note} 1-D is told, but does not decide."
+    return weakest([above(each, 0.0, note) for each in differences], expected=np.inf)
 
 
 CLAIMS = [

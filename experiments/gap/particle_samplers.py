@@ -188,7 +188,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     axes[0].set_title("mean over seeds, 95 %;\ncolours as in (b)")
     _draw_ends(axes[1], frame)
     axes[2].set(yscale="log", xlabel="training step", ylabel="distance (action in [-1, 1])")
-    axes[2].set_title("nearest negative\nto its positive")
+    axes[2].set_title("nearest negative to its\npositive; colours as in (b)")
     return drawing
 
 
