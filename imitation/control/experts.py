@@ -1,7 +1,7 @@
 """Experts for MuJoCo: trained by the soft actor-critic core, kept as small files with a card.
 
 python -m imitation.control.experts train HalfCheetah-v5     train, or go on with a training that was cut off
-python -m imitation.control.experts keep HalfCheetah-v5      write the best policy so far beside its card
+python -m imitation.control.experts keep HalfCheetah-v5      write the best policy so far, or the last, with its card
 python -m imitation.control.experts measure HalfCheetah-v5   the kept policy's returns, measured anew
 """
 
@@ -79,8 +79,13 @@ class Recipe:
         return min(1.0, (self.updates - updates) / self.anneal) if self.anneal else 1.0
 
 
-# Where the defaults do not do: Ant's returns jump at constant rates.
-RECIPES = {"Ant-v5": Recipe(updates=1_020_000, anneal=80_000)}
+# Where the defaults do not do: the returns of these jump at constant rates.
+RECIPES = {
+    "Ant-v5": Recipe(updates=1_020_000, anneal=80_000),
+    "Humanoid-v5": Recipe(updates=250_000, anneal=40_000),
+}
+# Kept as they are at the end: in the five episodes of an evaluation a fall that is rare is not seen.
+LAST = {"Humanoid-v5"}
 
 
 class ExpertTraining(Training):
@@ -183,7 +188,7 @@ def _returns(name: str, actor: Policy, kind: str) -> dict[str, float]:
 
 
 def keep(name: str, folder: Path) -> dict[str, Any]:
-    """Write the best policy so far to `FOLDER`, with its card beside it; returns the card.
+    """Write the best policy so far, or for those in `LAST` the last, to `FOLDER`, its card beside it; returns the card.
 
     Raises:
         ValueError: nothing was trained yet, or the rates have still to fall.
@@ -191,10 +196,12 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
     if not (folder / "best.pt").exists():
         raise ValueError(f"{folder}: holds no trained policy of {name}; train it first")
     best = torch.load(folder / "best.pt", weights_only=True)
-    actor, recipe = _actor(best["actor"]), Recipe(**best["recipe"])  # an older file has no word of a fall
-    done = torch.load(folder / "state.pt", weights_only=True)["training"]["learner"]["updates"]
-    if recipe.anneal and done < recipe.updates:
-        raise ValueError(f"{folder}: {done} of {recipe.updates} updates are done; train it to the end first")
+    recipe = Recipe(**best["recipe"])  # an older file has no word of a fall
+    last = torch.load(folder / "state.pt", weights_only=True)["training"]["learner"]
+    if recipe.anneal and last["updates"] < recipe.updates:
+        raise ValueError(f"{folder}: {last['updates']} of {recipe.updates} updates are done; train it to the end first")
+    chosen = last if name in LAST else best
+    actor, updates = _actor(chosen["actor"]), chosen["updates"]
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in actor.state_dict().items()}, path)
@@ -202,12 +209,12 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
         "environment": name,
         "options": OPTIONS.get(name, {}),
         "algorithm": "soft actor-critic (imitation.control.sac)",
-        "updates": best["updates"],
-        "environment_steps": best["updates"] * recipe.copies,
+        "updates": updates,
+        "environment_steps": updates * recipe.copies,
         "seed": recipe.seed,
         "return": _returns(name, actor, "measurement") | {"episodes": EPISODES["measurement"]},
         "wanted": WANTED[name],
-        "command": _command(name, recipe, best["updates"]),
+        "command": _command(name, recipe, updates),
         "versions": {package: version(package) for package in ("gymnasium", "mujoco", "torch")},
         "sha256": sha256(path.read_bytes()).hexdigest(),
     }

@@ -178,13 +178,13 @@ def test_what_an_experiment_refuses_is_told_after_a_sweep(tmp_path: Path, monkey
     from experiments.critique import finite_sample
 
     def refuse(*_: object) -> list[Path]:
-        raise BadInputError("env=Humanoid-v5: no expert is kept")
+        raise BadInputError("env=Swimmer-v5: no expert is kept")
 
     plan = plan_in(tmp_path)
     monkeypatch.setattr(finite_sample, "inputs", refuse, raising=False)
     with pytest.raises(BadInputError):
         runner.execute(plan)
-    assert runner.obstacle(plan.folder).endswith("error.log there: env=Humanoid-v5: no expert is kept")
+    assert runner.obstacle(plan.folder).endswith("error.log there: env=Swimmer-v5: no expert is kept")
 
 
 def test_the_recorded_command_repeats_the_run() -> None:

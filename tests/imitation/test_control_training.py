@@ -287,9 +287,25 @@ def test_a_fall_that_is_too_long_or_too_short_is_refused(anneal):
         experts.Recipe(updates=40, every=20, anneal=anneal)
 
 
-def test_the_command_on_ants_card_is_its_recipe():
-    card = experts.load("Ant-v5").card
-    assert card["command"] == experts._command("Ant-v5", experts.RECIPES["Ant-v5"], card["updates"])
+@pytest.mark.parametrize("name", experts.RECIPES)
+def test_the_command_on_a_card_is_the_recipe(name):
+    card = experts.load(name).card
+    assert card["command"] == experts._command(name, experts.RECIPES[name], card["updates"])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_best_policy_is_kept_or_where_it_says_so_the_last(kept, monkeypatch, last):
+    given = iter([2.0, 1.0])
+    with monkeypatch.context() as patch:
+        patch.setattr(experts, "_returns", lambda *_: {"mean": next(given), "sd": 0.0, "least": 0.0})
+        experts.train(PENDULUM, experts.Recipe(updates=40, copies=1, every=20), kept / "one")
+    monkeypatch.setattr(experts, "LAST", {PENDULUM} if last else set())
+    assert experts.keep(PENDULUM, kept / "one")["updates"] == (40 if last else 20)
+    actor = torch.load(kept / "one" / "state.pt", weights_only=True)["training"]["learner"]["actor"]
+    assert (
+        all(torch.equal(value, actor[name]) for name, value in experts.load(PENDULUM).actor.state_dict().items())
+        == last
+    )
 
 
 def test_what_the_command_line_does_not_say_comes_from_the_recipe(kept, monkeypatch):

@@ -188,6 +188,13 @@ def test_the_refinement_loss_is_what_it_says(exact):
     assert float(refinement(ratio, 0.25)) == pytest.approx(estimate - reward[:20].mean())
 
 
+def test_the_refinement_loss_has_no_lower_bound(exact):
+    """Below the floor it falls with the replayed rows' log-density, however low that is."""
+    for low in (1e2, 1e4, 1e6):
+        ratio = torch.tensor([[0.0, -low]])
+        assert float(refinement(ratio, 0.25)) == pytest.approx(np.exp(5) - 1 - 0.25 * low)
+
+
 def test_at_alpha_one_the_refinement_estimates_the_divergence_from_the_prior(exact):
     """Where actions are the policy's; at another alpha the reward's exponential does not have the mean one."""
     one = learner(settings=replace(SMALL, alpha=0.25), size=0.05)
