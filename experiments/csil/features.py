@@ -137,6 +137,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         _draw_levels(axis, widths(frame), clones, style.BLACK, "strongest clone", shift=0.15)
         axis.set(title=name)
     axes[0].set_ylabel("last score, mean, 95 %\n(0 random, 1 expert)")
+    axes[0].margins(y=0.25)  # room for the legend
     axes[0].legend()
     found = margins(frame)
     _draw_levels(axes[-1], list(found), list(found.values()), style.PURPLE, "")
