@@ -6,6 +6,9 @@ seed tell instability, and CSIL's must be smaller in all: the worst and the mean
 so far that an evaluation is below it, once that is above one half; and the distance of the scores from the median over
 seeds, on average over the second half of the evaluations (as in Brown and Forsythe's test of equal spread). The worst
 drawdown cannot exceed 1, where a single bad evaluation puts it; the mean one tells how much of the time is lost.
+
+Two things weigh against the better learner: the sooner a seed is above one half, the more evaluations its worst
+drawdown is taken over; and where DAC is too unsteady to hold one half for three evaluations, nothing is compared.
 """
 
 from collections.abc import Callable, Hashable
@@ -71,9 +74,10 @@ Curves = dict[Hashable, pd.DataFrame]  # scores by environment and number: a lin
 
 
 def curves(frame: pd.DataFrame, method: str) -> Curves:
-    """A method's scores over its training."""
+    """A method's scores over its training, at least 0: a diverged member's are those of a uniform policy."""
     rows = _scores.scores(frame)
     mine = rows[rows.method == method]
+    mine = mine.assign(score=mine.score.clip(lower=0))
     groups = mine.groupby(["env", "demonstrations"], sort=False)
     return {name: one.pivot(index="update", columns="seed", values="score") for name, one in groups}
 
@@ -81,17 +85,17 @@ def curves(frame: pd.DataFrame, method: str) -> Curves:
 def drawdowns(scores: pd.DataFrame) -> pd.DataFrame:
     """The share of the best score so far by which each is below it, none where that best is not above `LEARNT`."""
     best = scores.cummax()
-    return ((best - scores) / best).clip(upper=1).where(best > LEARNT)
+    return ((best - scores) / best).where(best > LEARNT)
 
 
 def worst_drawdown(scores: pd.DataFrame) -> pd.Series:
-    """Of each seed, 0 where there is none."""
-    return drawdowns(scores).max().fillna(0.0)
+    """Of each seed, 1 where it held nothing to fall from."""
+    return drawdowns(scores).max().fillna(1.0)
 
 
 def mean_drawdown(scores: pd.DataFrame) -> pd.Series:
-    """Of each seed, 0 where there is none."""
-    return drawdowns(scores).mean().fillna(0.0)
+    """Of each seed, 1 where it held nothing to fall from."""
+    return drawdowns(scores).mean().fillna(1.0)
 
 
 def distance(scores: pd.DataFrame) -> pd.Series:
@@ -138,7 +142,8 @@ def decide(frame: pd.DataFrame) -> Verdict:
         f"({checks[title].verdict})"
         for title, both in found.items()
     ]
-    return jointly(list(checks.values()), f"{'; '.join(parts)}. Conditions compared: {compared}. {note}")
+    note = f"{note} Means over seeds: {'; '.join(parts)}. Conditions compared: {compared}."
+    return jointly(list(checks.values()), note)
 
 
 CLAIMS = [

@@ -219,7 +219,7 @@ def _decide(frame: pd.DataFrame, value: str, rising: bool, note: str) -> Verdict
     """Per density: is the mean over seeds of the rank correlation above 0 (or below)? The worse of both."""
     check, far = (above, 2.0) if rising else (below, -2.0)
     found = [stats.mean_interval(_correlations(frame, value, density)) for density in DENSITIES]
-    intervals = np.clip(found, -1, 1).tolist()  # Student's may reach beyond what a correlation can be
+    intervals = np.clip(found, -1, 1).tolist()  # Student's interval may reach beyond what a correlation can be
     return weakest([check(tuple(interval), 0.0) for interval in intervals], far)._replace(note=note)
 
 

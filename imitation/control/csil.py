@@ -235,9 +235,9 @@ class CoherentSoftImitation(SoftActorCritic):
         log-ratio itself, whatever alpha, it does not serve: the replay's actions are the policy's, far from q they lie
         below any floor, and there the estimate falls with r, so that the reward diverges.
 
-        Under the floor it has no lower bound with alpha either: its slope in q's parameters grows as the row's density
-        falls, and plain gradient descent with q's exponential scales can run off within a few updates of one outlier.
-        So ended the member of csil/mujoco that diverged at the laptop scale.
+        With alpha it still has no lower bound: below the floor it falls with the log-density, its slope in q's
+        parameters grows, and plain gradient descent on q's exponential scales can run off within a few updates of one
+        outlier. The member of csil/mujoco that diverged at the laptop scale did so, as a replay of its updates showed.
         """
         demonstrated, replayed = halves(self.alpha * ratio)
         estimate = (-replayed.clamp(min=LOWEST_REWARD)).exp() - 1 + replayed

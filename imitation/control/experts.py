@@ -89,9 +89,10 @@ LAST = {"Humanoid-v5"}
 
 
 class ExpertTraining(Training):
-    """The loop on rows that are no slices of wider ones: with Humanoid's, oneDNN takes half a second per product.
+    """The loop on contiguous rows.
 
-    It does so where observations outnumber the hidden units, which makes the slice the second factor.
+    On slices of wider rows oneDNN takes half a second per product where observations outnumber the hidden units, as
+    Humanoid's do: then the slice is the second factor.
     """
 
     def rows(self) -> Transitions:
@@ -224,7 +225,7 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _command(name: str, recipe: Recipe, updates: int) -> str:
-    """What trains the policy anew that was the best after so many updates."""
+    """What trains the policy anew that is kept after so many updates."""
     last = recipe.updates if recipe.anneal else updates
     return (
         f"python -m imitation.control.experts train {name} --copies {recipe.copies} --seed {recipe.seed} "
