@@ -197,11 +197,12 @@ def keep(name: str, folder: Path) -> dict[str, Any]:
     if not (folder / "best.pt").exists():
         raise ValueError(f"{folder}: holds no trained policy of {name}; train it first")
     best = torch.load(folder / "best.pt", weights_only=True)
-    recipe = Recipe(**best["recipe"])  # an older file has no word of a fall
-    last = torch.load(folder / "state.pt", weights_only=True)["training"]["learner"]
+    state = torch.load(folder / "state.pt", weights_only=True)
+    last = state["training"]["learner"] | {"recipe": state["recipe"]}
+    chosen = last if name in LAST else best
+    recipe = Recipe(**chosen["recipe"])  # an older file has no word of a fall
     if recipe.anneal and last["updates"] < recipe.updates:
         raise ValueError(f"{folder}: {last['updates']} of {recipe.updates} updates are done; train it to the end first")
-    chosen = last if name in LAST else best
     actor, updates = _actor(chosen["actor"]), chosen["updates"]
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
