@@ -9,11 +9,7 @@ SOURCE = Source(
     reading_order=(
         *("pseudo_visitation", "sum_out", "gradient_sign", "inconsistency", "finite_sample"),
         "sgld_temperature",
+        "benchmarks",
     ),
-    planned={
-        "edm.benchmarks": (
-            "Section 1, on Jarrett et al. 2020",
-            "Energy-based distribution matching out-performs behavioural cloning on CartPole, Acrobot and LunarLander.",
-        ),
-    },
+    planned={},
 )
