@@ -33,6 +33,7 @@ METHODS = (BC, EDM, NOISE, PRINTED, SHIFT)
 EVALUATION, LARGEST_SEED = 3_000_000, 999  # where the seeds of episodes begin; so that no two seeds share an episode
 MARGIN = 0.10  # of the normalised score: two methods so near are on par
 LEARNT = 0.25  # less than this of cloning says nothing of a rival that is near it
+STALLED, CLOSE = -0.5, 0.05  # rho at which rho + rho^2 is least; so near to it counts as there
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
 
@@ -256,8 +257,7 @@ def decide_improvement(frame: pd.DataFrame, method: str) -> Verdict:
         return missing
     won = improved(frame, method)
     shares = by_task(won)
-    told = ", ".join(f"{task} {share:.2f} [{low:.2f}, {high:.2f}]" for task, (share, low, high) in shares.items())
-    verdict = above(stats.mean_interval(won.mean(axis=1)), 0.5, f"By task: {told}. {_levels(frame, method)}")
+    verdict = above(stats.mean_interval(won.mean(axis=1)), 0.5, f"By task: {_told(shares)}. {_levels(frame, method)}")
     if verdict.verdict == REPRODUCED and any(high < 0.5 for _, _, high in shares.values()):
         return verdict._replace(verdict=INCONCLUSIVE)
     return verdict
@@ -277,6 +277,30 @@ def decide_shift(frame: pd.DataFrame) -> Verdict:
     if not idle:
         return verdict
     return verdict._replace(verdict=INCONCLUSIVE, note=f"Cloning has learnt too little in {', '.join(idle)}.")
+
+
+def decide_balance(frame: pd.DataFrame) -> Verdict:
+    """In every task the official objective ends at rho = -1/2, its least, and the printed one far from there."""
+    if missing := _missing(frame, EDM):
+        return missing
+    official = _rho(frame, EDM)
+    verdict = weakest([equivalent(one, STALLED, CLOSE) for one in official.values()], STALLED)
+    told = [f"{EDM} {_told(official)}"]
+    if PRINTED in set(frame["method"]):
+        told.append(f"{PRINTED} {_told(_rho(frame, PRINTED))}")
+    return verdict._replace(
+        note=f"Seen here first, then stated. Mean rho in the last part of training: {'; '.join(told)}."
+    )
+
+
+def _rho(frame: pd.DataFrame, method: str) -> dict[str, stats.Interval]:
+    """Mean rho since the evaluation before the last, of each task."""
+    rows = frame[(frame.metric == "rho") & (frame["method"] == method) & (frame["update"] == frame["update"].max())]
+    return by_task(rows.pivot(index="seed", columns=["task", "demonstrations"], values="value"))
+
+
+def _told(levels: dict[str, stats.Interval]) -> str:
+    return ", ".join(f"{task} {level:.2f} [{low:.2f}, {high:.2f}]" for task, (level, low, high) in levels.items())
 
 
 def _missing(frame: pd.DataFrame, method: str) -> Verdict | None:
@@ -341,6 +365,17 @@ CLAIMS = [
         smallest_scale="laptop",
         refuted_from="overnight",
     ),
+    Claim(
+        id="edm.benchmarks.square",
+        source="Jarrett et al. 2020",
+        location="(found here), official code",
+        statement="The square stops the state model at rho = -1/2, where rho + rho^2 is least; the likelihood's is 0.",
+        measures="mean rho at the end, in the task where it is farthest from -1/2",
+        decide=decide_balance,
+        printed=STALLED,
+        smallest_scale="overnight",
+        refuted_from="overnight",
+    ),
 ]
 _COLOURS = (style.BLACK, style.VERMILION, style.ORANGE, style.SKY, style.GREEN)
 COLOURS: dict[str, str] = dict(zip(METHODS, _COLOURS, strict=True))
@@ -371,7 +406,7 @@ def _draw_scores(axis: Axes, table: pd.DataFrame, method: str, offset: float) ->
     place, reach = np.arange(len(middle)), np.array([middle - low, high - middle])
     axis.errorbar(place + offset, middle, reach, fmt=f"{MARKS[method]}-", color=COLOURS[method], markersize=3,
                   linewidth=0.8, label=method)  # fmt: skip
-    axis.set_xticks(place, [str(count) for _, count in table])
+    axis.set_xticks(place, [str(one[1]) for one in table.columns.to_list()])
 
 
 def _draw_shares(axis: Axes, shares: dict[str, pd.DataFrame]) -> None:
@@ -380,9 +415,9 @@ def _draw_shares(axis: Axes, shares: dict[str, pd.DataFrame]) -> None:
     for method, won in shares.items():
         for name, interval in {"all tasks": stats.mean_interval(won.mean(axis=1)), **by_task(won)}.items():
             middle, low, high = interval
-            whole = name == "all tasks"
+            size, width = (5, 1.4) if name == "all tasks" else (2.5, 0.7)
             axis.errorbar(middle, -len(labels), xerr=[[middle - low], [high - middle]], fmt=MARKS[method],
-                          color=COLOURS[method], markersize=5 if whole else 2.5, linewidth=1.4 if whole else 0.7)  # fmt: skip
+                          color=COLOURS[method], markersize=size, linewidth=width)  # fmt: skip
             labels.append(name)
     axis.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks([-place for place in range(len(labels))], labels, fontsize=5)

@@ -8,6 +8,7 @@ from experiments.harness.ledger import Entry, number
 from experiments.harness.result import Result
 from experiments.harness.scoreboard import plain
 from imitation.control import experts
+from imitation.demonstrations import classic
 
 _CLAIMS = "| claim | says | verdict | figure and command | time, memory |\n|---|---|---|---|---|"
 _BENCHMARKS = ("langevin", "ibc_step", "sac", "csil", "maxent_irl")
@@ -52,13 +53,14 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
 def _experts() -> str:
     """The experts that may be trained, and what the cards say of those that are kept."""
     lines = [_EXPERTS]
-    for name, wanted in experts.WANTED.items():
-        path = experts.FOLDER / f"{name}.json"
-        cells = ["none kept yet", ""]
-        if path.exists():
-            card = json.loads(path.read_text())
-            cells = ["{mean:.0f} ± {sd:.0f}".format(**card["return"]), f"{card['environment_steps']:,}"]
-        lines.append(f"| {name} | {cells[0]} | {wanted} | {cells[1]} |")
+    for kind in (experts, classic):
+        for name, wanted in kind.WANTED.items():
+            path = kind.FOLDER / f"{name}.json"
+            cells = ["none kept yet", ""]
+            if path.exists():
+                card = json.loads(path.read_text())
+                cells = ["{mean:.0f} ± {sd:.0f}".format(**card["return"]), f"{card['environment_steps']:,}"]
+            lines.append(f"| {name} | {cells[0]} | {wanted} | {cells[1]} |")
     return "\n".join(lines)
 
 

@@ -102,9 +102,20 @@ def test_two_that_both_fail_are_not_on_par():
     assert "learnt too little in A, B" in decision.note
 
 
+@pytest.mark.parametrize(("rho", "expected"), [(-0.48, REPRODUCED), (0.0, REFUTED), (-0.56, INCONCLUSIVE)])
+def test_rho_ends_where_its_square_says_or_not(rho, expected):
+    rows = made({BC: 0.0, EDM: 0.0})
+    ended = rows[(rows["method"] == EDM) & (rows.metric == "diverged")]
+    drawn = rho + 0.02 * np.random.default_rng(1).normal(size=len(ended)) * (1 if expected != INCONCLUSIVE else 10)
+    assert verdict(pd.concat([rows, ended.assign(metric="rho", value=drawn)]), "edm.benchmarks.square") == expected
+
+
 def test_what_a_scale_leaves_out_is_not_run():
-    decisions = {name: claim.decide(made({BC: 0.0, EDM: 0.1})) for name, claim in CLAIMS.items()}
-    assert {name for name, one in decisions.items() if one.verdict == NOT_RUN} == set(CLAIMS) - {"edm.benchmarks"}
+    rows = made({BC: 0.0, EDM: 0.1})
+    rows = pd.concat([rows, rows[rows.metric == "diverged"].assign(metric="rho")])
+    decisions = {name: claim.decide(rows) for name, claim in CLAIMS.items()}
+    run = {"edm.benchmarks", "edm.benchmarks.square"}
+    assert {name for name, one in decisions.items() if one.verdict == NOT_RUN} == set(CLAIMS) - run
 
 
 @pytest.mark.parametrize(("lead", "expected"), [(0.0, REPRODUCED), (-0.3, REFUTED), (0.3, REFUTED)])

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.harness.readme import updated
 from imitation.control import experts
+from imitation.demonstrations import classic
 
 PARTS = ("claims", "experts", "speed")
 README = "\n".join(["before", *(f"<!-- {name} -->\nold\n<!-- /{name} -->" for name in PARTS), "after\n"])
@@ -50,10 +51,13 @@ def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_kept_experts_stand_with_what_their_cards_say(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(experts, "FOLDER", tmp_path)
-    monkeypatch.setattr(experts, "WANTED", {"Hopper-v5": 3000, "Ant-v5": 3500})
-    card = {"return": {"mean": 3194.3, "sd": 18.9}, "environment_steps": 560000}
-    (tmp_path / "Hopper-v5.json").write_text(json.dumps(card))
+    for kind, wanted in ((experts, {"Hopper-v5": 3000, "Ant-v5": 3500}), (classic, {"Acrobot-v1": -85})):
+        monkeypatch.setattr(kind, "FOLDER", tmp_path)
+        monkeypatch.setattr(kind, "WANTED", wanted)
+    for name, mean in (("Hopper-v5", 3194.3), ("Acrobot-v1", -81.8)):
+        card = {"return": {"mean": mean, "sd": 18.9}, "environment_steps": 560000}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card))
     text = updated(README, [], {}, tmp_path)
     lines = text[text.index("<!-- experts -->") : text.index("<!-- /experts -->")].splitlines()[3:]
-    assert lines == ["| Hopper-v5 | 3194 ± 19 | 3000 | 560,000 |", "| Ant-v5 | none kept yet | 3500 |  |"]
+    kept = ["| Hopper-v5 | 3194 ± 19 | 3000 | 560,000 |", "| Acrobot-v1 | -82 ± 19 | -85 | 560,000 |"]
+    assert lines == [kept[0], "| Ant-v5 | none kept yet | 3500 |  |", kept[1]]
