@@ -64,7 +64,7 @@ class Plan:
         return {
             "configuration_hash": sha256(dumps(asdict(self.config))),
             "source_hash": source_hash(self.experiment),
-            "input_hashes": {str(path): sha256(Path(path).read_bytes()) for path in inputs},
+            "input_hashes": {_place(path): sha256(path.read_bytes()) for path in inputs},
         }
 
     def is_current(self) -> bool:
@@ -77,6 +77,18 @@ class Plan:
             and mark.read_text() == record["metrics_hash"]
             and all(record[key] == value for key, value in self.hashes().items())
         )
+
+
+def inputs_changed(record: dict[str, Any]) -> bool:
+    """Whether a file that a run read is no longer there or no longer the same."""
+    files = {catalogue.ROOT / name: kept for name, kept in record["input_hashes"].items()}
+    return any(not path.is_file() or sha256(path.read_bytes()) != kept for path, kept in files.items())
+
+
+def _place(path: Path) -> str:
+    """Within the project, so that a record means the same on every machine; a file from outside is named in full."""
+    whole = path.resolve()
+    return whole.relative_to(catalogue.ROOT).as_posix() if whole.is_relative_to(catalogue.ROOT) else str(whole)
 
 
 def _label(value: Any) -> str:
@@ -138,7 +150,7 @@ def environment(device: str) -> dict[str, Any]:
     """What the numbers were measured with: code, versions, processor, threads and command."""
     import torch
 
-    packages = ("torch", "numpy", "scipy", "pandas", "matplotlib", "gymnasium", "hydra-core", "omegaconf")
+    packages = "torch numpy scipy pandas matplotlib gymnasium mujoco box2d hydra-core omegaconf".split()
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--", ".", ":!results", ":!README.md")),

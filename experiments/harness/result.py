@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.harness import catalogue
 from experiments.harness.frames import read_frame
-from experiments.harness.record import read_record
+from experiments.harness.record import inputs_changed, read_record
 from experiments.harness.source import source_hash
 
 
@@ -26,10 +26,11 @@ class Result:
 
     @cached_property
     def is_stale(self) -> bool:
-        """Whether the measuring code or the configuration changed since."""
+        """Whether the measuring code, the configuration or a file that it reads changed since."""
         return (
             self.record["source_hash"] != source_hash(self.experiment)
             or _canonical(self.experiment, self.scale) != self.record["configuration"]
+            or inputs_changed(self.record)
         )
 
 
@@ -71,7 +72,8 @@ def _current_shards(folder: Path, experiment: str, scale: str) -> list[Shard]:
     if not found:
         return []
     source = source_hash(experiment)
-    return [(shard, record) for shard, record in found if record is not None and record["source_hash"] == source]
+    records = [(shard, record) for shard, record in found if record is not None]
+    return [one for one in records if one[1]["source_hash"] == source and not inputs_changed(one[1])]
 
 
 def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:
@@ -114,6 +116,7 @@ def _joined_record(records: list[dict[str, Any]], canonical: dict[str, Any]) -> 
     return first | {
         "configuration": canonical,
         "seeds": canonical.get("seeds", []),
+        "input_hashes": {name: kept for record in records for name, kept in record["input_hashes"].items()},
         "commit": all_values("commit"),
         "dirty": any(record["dirty"] for record in records),
         "device": all_values("device"),

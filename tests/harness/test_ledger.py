@@ -132,6 +132,30 @@ def test_complete_shards_replace_a_stale_whole(tmp_path: Path, monkeypatch: pyte
     assert stale("critique/finite_sample") != after.record["source_hash"]
 
 
+@pytest.mark.parametrize("shards", [[()], [("seeds=[0,1]",), ("seeds=[2,3]",)]])
+@pytest.mark.parametrize("change", [lambda path: path.write_text("more"), Path.unlink])
+def test_a_changed_input_makes_a_result_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards, change) -> None:
+    data = tmp_path / "data"
+    data.write_text("some")
+    monkeypatch.setattr(catalogue.module("critique/finite_sample"), "inputs", lambda cfg: [data], raising=False)
+    for overrides in shards:
+        run(tmp_path, *overrides)
+    found = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert found is not None
+    assert not found.is_stale
+    assert list(found.record["input_hashes"]) == [str(data)]
+    change(data)
+    found = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert found is None or found.is_stale
+
+
+def test_an_input_within_the_project_is_named_from_its_root() -> None:
+    assert record._place(catalogue.ROOT / "configs" / ".." / "README.md") == "README.md"
+    folders = (catalogue.ROOT / "results").glob("*/*/*/run.json")
+    read = [record.read_record(path.parent) for path in folders]
+    assert all(not Path(name).is_absolute() for one in read if one for name in one["input_hashes"])
+
+
 @pytest.mark.parametrize("content", ["", "[]", "null", "5", "{}", '{"experiment": 1}', b"\xff\xfe"])
 def test_a_broken_record_is_no_result_and_is_measured_again(tmp_path: Path, content: str | bytes) -> None:
     run(tmp_path)
