@@ -287,7 +287,7 @@ def decide_balance(frame: pd.DataFrame) -> Verdict:
     verdict = weakest([equivalent(one, STALLED, CLOSE) for one in official.values()], STALLED)
     told = [f"{EDM} {_told(official)}"]
     if PRINTED in set(frame["method"]):
-        told.append(f"{PRINTED} {_told(_rho(frame, PRINTED))}")
+        told.append(f"{PRINTED} {_told(_rho(frame, PRINTED), '.2g')}")
     return verdict._replace(
         note=f"Seen here first, then stated. Mean rho in the last part of training: {'; '.join(told)}."
     )
@@ -299,8 +299,9 @@ def _rho(frame: pd.DataFrame, method: str) -> dict[str, stats.Interval]:
     return by_task(rows.pivot(index="seed", columns=["task", "demonstrations"], values="value"))
 
 
-def _told(levels: dict[str, stats.Interval]) -> str:
-    return ", ".join(f"{task} {level:.2f} [{low:.2f}, {high:.2f}]" for task, (level, low, high) in levels.items())
+def _told(levels: dict[str, stats.Interval], digits: str = ".2f") -> str:
+    numbers = {task: [format(value, digits) for value in interval] for task, interval in levels.items()}
+    return ", ".join(f"{task} {level} [{low}, {high}]" for task, (level, low, high) in numbers.items())
 
 
 def _missing(frame: pd.DataFrame, method: str) -> Verdict | None:
@@ -383,19 +384,27 @@ MARKS: dict[str, str] = dict(zip(METHODS, "osD^v", strict=True))
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """Scores against the number of trajectories in each task, and how often each method beats cloning."""
+    """Scores against the number of trajectories, how often each method beats cloning, and both losses in training."""
     tasks = list(dict.fromkeys(frame.task))
-    drawing, axes = style.panels(2, 2, height=2.4)
+    drawing, axes = style.panels(3, 2, height=2.2)
     methods = [method for method in METHODS if method in set(frame["method"])]
     for axis, task in zip(axes, tasks, strict=False):
         for number, method in enumerate(methods):
             offset = 0.12 * (number - (len(methods) - 1) / 2)
             _draw_scores(axis, final(frame, method)[[task]].clip(lower=0), method, offset)
         axis.axhline(1, color=style.GREY, linewidth=0.8, linestyle=":")
-        axis.set(title=task, xlabel="demonstrated trajectories", ylabel="score (0 random, 1 expert)")
+        axis.set(title=_short(task), xlabel="demonstrated trajectories", ylabel="score (0 random, 1 expert)")
     for axis in axes[len(tasks) : 3]:
         axis.set_axis_off()
     _draw_shares(axes[3], {method: improved(frame, method) for method in methods if method != BC})
+    _draw_training(axes[4], frame, "rho", [method for method in methods if method != BC])
+    axes[4].axhline(STALLED, color=style.GREY, linewidth=0.8, linestyle=":")
+    axes[4].set_yscale("symlog", linthresh=1)
+    bottom = min(-1.0, axes[4].get_ylim()[0])
+    ticks = [0.0, -1.0, *(-(10.0**power) for power in range(3, 40, 3))]
+    axes[4].set(ylabel="rho (nats)", ylim=(bottom, 1), yticks=[tick for tick in ticks if tick >= bottom])
+    _draw_training(axes[5], frame, "cross_entropy", methods)
+    axes[5].set(ylabel="cross-entropy (nats)", yscale="log")
     drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
     return drawing
 
@@ -418,7 +427,22 @@ def _draw_shares(axis: Axes, shares: dict[str, pd.DataFrame]) -> None:
             size, width = (5, 1.4) if name == "all tasks" else (2.5, 0.7)
             axis.errorbar(middle, -len(labels), xerr=[[middle - low], [high - middle]], fmt=MARKS[method],
                           color=COLOURS[method], markersize=size, linewidth=width)  # fmt: skip
-            labels.append(name)
+            labels.append(_short(name))
     axis.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks([-place for place in range(len(labels))], labels, fontsize=5)
     axis.set(xlim=(-0.02, 1.02), xlabel="share of trainings ahead of BC's")
+
+
+def _draw_training(axis: Axes, frame: pd.DataFrame, metric: str, methods: list[str]) -> None:
+    """Medians over tasks, numbers of demonstrations and seeds, and the range of all but the outer tenths."""
+    for method in methods:
+        groups = frame[(frame["method"] == method) & (frame.metric == metric)].groupby("update").value
+        low, middle, high = (groups.quantile(share) for share in (0.1, 0.5, 0.9))
+        axis.fill_between(middle.index, low, high, color=COLOURS[method], alpha=0.2, linewidth=0)
+        axis.plot(middle.index, middle, f"{MARKS[method]}-", color=COLOURS[method], markersize=3, linewidth=0.8)
+    axis.set(xlabel="update (mean since the mark before)")
+
+
+def _short(name: str) -> str:
+    """A task without its version."""
+    return name.split("-v")[0]
