@@ -67,7 +67,7 @@ Shard = tuple[Path, dict[str, Any]]
 
 
 def _current_shards(folder: Path, experiment: str, scale: str) -> list[Shard]:
-    """The shards that the present code measured."""
+    """The shards that the present code measured from the present inputs."""
     found = [(shard, read_record(shard)) for shard in sorted(folder.glob("shards/*/"))]
     if not found:
         return []
@@ -82,7 +82,7 @@ def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:
     canonical = _canonical(experiment, scale)
     axis = _split_axis(records, canonical)
     if axis is None:
-        return f"No shards at {scale} scale that the present code measured and that split one axis."
+        return f"No shards at {scale} scale that split one axis, measured by the present code from the present inputs."
     items = [item for record in records for item in record["configuration"][axis]]
     twice = sorted({item for item in items if items.count(item) > 1})
     absent = [item for item in canonical[axis] if item not in items]

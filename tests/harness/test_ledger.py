@@ -151,7 +151,7 @@ def test_a_changed_input_makes_a_result_stale(tmp_path: Path, monkeypatch: pytes
 
 def test_an_input_within_the_project_is_named_from_its_root() -> None:
     assert record._place(catalogue.ROOT / "configs" / ".." / "README.md") == "README.md"
-    folders = (catalogue.ROOT / "results").glob("*/*/*/run.json")
+    folders = (catalogue.ROOT / "results").rglob("run.json")
     read = [record.read_record(path.parent) for path in folders]
     assert all(not Path(name).is_absolute() for one in read if one for name in one["input_hashes"])
 
