@@ -2,7 +2,7 @@
 
 Cloning is the same learner without the state term, from the same start on the same minibatches. The ablations change
 one thing each: the noise that belongs to the sampler's step, the objective as it is printed, without the square of its
-official code, and a state model with parameters of its own.
+official code, and a state model with a learnt term of its own beside the policy's logits.
 """
 
 import time

@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent / "classic_experts"
 EPISODES, MEASUREMENT = 100, 2_000_000  # of the card's return; where the seeds of these begin
 DEMONSTRATED = 1_000_000  # where the seeds of demonstrations begin
 
-# Mean returns of public experts, those of the EDM paper's experiments among them.
+# Mean returns of the public experts that EDM's authors used.
 WANTED = {"CartPole-v1": 500, "Acrobot-v1": -85, "LunarLander-v3": 269}
 
 
