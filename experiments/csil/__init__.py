@@ -18,9 +18,9 @@ SOURCE = Source(
         "ablations",
         "temperature",
         "features",
+        "offline",
     ),
     planned={
-        "csil.offline": ("Section 5", "The offline variant learns from sub-optimal data."),
         "csil.vision": ("Section 5", "The method scales to images."),
         "csil.recurrent": ("Open question 2", "The method works with a richer, recurrent policy class."),
     },

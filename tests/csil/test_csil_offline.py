@@ -1,0 +1,122 @@
+"""CSIL offline: decisions on made-up frames, what is refused, a run that was killed, the smoke run."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.csil import offline as experiment
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, checked
+from imitation.control import experts
+
+SMOKE = catalogue.canonical("csil/offline", "smoke")
+LEVELS = {"BC": 0.2, "BC of both": 0.4, "data": 0.3, "CSIL offline": 0.8, "shuffled actions": 0.1}
+
+
+def made_up(environments=("Hopper-v5", "HalfCheetah-v5"), spread=0.02, **changed):
+    """Last scores by method with a spread over seeds; names of `changed` stand for those of LEVELS."""
+    names = {"csil": "CSIL offline", "shuffled": "shuffled actions", "both": "BC of both", "bc": "BC", "data": "data"}
+    levels = LEVELS | {names[key]: value for key, value in changed.items()} | {"expert": 1.0, "random": 0.0}
+    rows = []
+    for env in environments:
+        for noise in (0.5, 1.0):
+            for seed, jump in enumerate(np.linspace(-1, 1, 6)):
+                for method, level in levels.items():
+                    score = level(env) if callable(level) else level
+                    score += spread * jump * (method == "CSIL offline")
+                    place = {"env": env, "method": method, "demonstrations": 3, "seed": seed, "update": 9}
+                    for metric, value in (("return", 1000 * score), ("diverged", 0.0)):
+                        rows.append({**place, "steps": 9, "noise": noise, "metric": metric, "value": value})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (made_up(), REPRODUCED),
+        (made_up(spread=2), INCONCLUSIVE),
+        (made_up(both=0.9), REFUTED),  # the start was better
+        (made_up(bc=0.9), REFUTED),
+        (made_up(data=0.9), REFUTED),  # the data's own policy was better
+        (made_up(shuffled=0.9), REFUTED),  # negative control: a reward of shuffled actions does better
+        (made_up(csil=lambda env: 0.9 if env == "Hopper-v5" else 0.35), INCONCLUSIVE),  # clearly behind in one
+    ],
+)
+def test_the_decision(frame, verdict):
+    assert experiment.decide(frame).verdict == verdict
+
+
+def test_hopper_is_decided_by_itself():
+    frame = made_up(csil=lambda env: 0.9 if env == "Hopper-v5" else 0.0)
+    assert experiment.decide_hopper(frame).verdict == REPRODUCED
+    assert experiment.decide_hopper(made_up(csil=0.0)).verdict == REFUTED
+    assert experiment.decide_hopper(made_up(["HalfCheetah-v5"])).verdict == NOT_RUN
+
+
+def test_what_is_smaller_than_published_refutes_nothing():
+    claim, frame = experiment.CLAIMS[0], made_up(csil=0.0)
+    assert claim.verdict(frame, "overnight").verdict == INCONCLUSIVE
+    assert claim.verdict(frame, "paper").verdict == REFUTED
+
+
+def test_every_condition_is_an_environment_with_data_of_one_quality():
+    found = experiment.tables(made_up())
+    assert set(found) == set(LEVELS)
+    conditions = [(f"{env}, {noise} noise", 3) for env in ("HalfCheetah-v5", "Hopper-v5") for noise in ("100%", "50%")]
+    assert all(list(table.columns) == conditions for table in found.values())
+
+
+def test_data_need_a_kept_expert():
+    with pytest.raises(BadInputError, match="InvertedPendulum-v5: none is kept"):
+        experiment.inputs(replace(SMOKE, env=["InvertedPendulum-v5"]))
+    assert experiment.inputs(SMOKE) == [experts.FOLDER / f"{SMOKE.env[0]}.safetensors"]
+
+
+@pytest.mark.parametrize("wrong", [{"noise": [1.5]}, {"noise": [0.5, 0.5]}, {"recorded": 0}, {"length": 0}])
+def test_bad_values_are_refused(wrong):
+    with pytest.raises(BadInputError, match=next(iter(wrong))):
+        checked(experiment.Config, asdict(SMOKE) | wrong)
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    return experiment.run(SMOKE, Context())
+
+
+def test_the_smoke_run_draws_and_tells_all_methods(smoke):
+    assert set(smoke.noise) == set(SMOKE.noise)
+    assert smoke.value.notna().all()
+    assert all(name in experiment.decide(smoke).note for name in LEVELS)
+    assert len(experiment.figure(smoke).axes) == 2 * len(SMOKE.env)
+
+
+def test_all_methods_of_a_seed_start_from_the_same_policy(smoke):
+    first = smoke[(smoke["update"] == 0) & (smoke.metric == "return")].set_index(["noise", "seed"])
+    start, control = (first[first.method == name].value for name in (experiment.CSIL, experiment.SHUFFLED))
+    pd.testing.assert_series_equal(start, control)
+    both = smoke[(smoke.method == experiment.MIXED) & (smoke["update"] == SMOKE.start) & (smoke.metric == "return")]
+    pd.testing.assert_series_equal(start, both.set_index(["noise", "seed"]).value)
+
+
+class KilledError(Exception):
+    """Stands for a kill right after a checkpoint."""
+
+
+def test_a_killed_run_goes_on_to_the_same_rows(smoke, tmp_path, monkeypatch):
+    keep = Context.keep
+
+    def keep_and_die(self, name, state):
+        keep(self, name, state)
+        if name.endswith("training"):
+            raise KilledError
+
+    monkeypatch.setattr(experiment._study, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(Context, "keep", keep_and_die)
+    with pytest.raises(KilledError):
+        experiment.run(SMOKE, Context(tmp_path, "key"))
+    monkeypatch.setattr(Context, "keep", keep)
+    pd.testing.assert_frame_equal(experiment.run(SMOKE, Context(tmp_path, "key")), smoke, check_dtype=False)
