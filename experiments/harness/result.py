@@ -42,14 +42,23 @@ def largest(results: Path, experiment: str) -> Result | None:
 
 
 def read(results: Path, experiment: str, scale: str) -> Result | None:
-    """The result at one scale: the whole record, or complete shards where there is no record of the present code."""
+    """The result at one scale: the whole record, or complete shards where there is no record of the present code.
+
+    Of stale ones too, the whole before the shards; shards of more than one version of the code are no result.
+    """
     folder = results / experiment / scale
     record = read_record(folder)
     whole = Result(experiment, scale, folder, read_frame(folder / "metrics.csv"), record) if record else None
     if whole is not None and not whole.is_stale:
         return whole
-    shards = _current_shards(folder, experiment, scale)
-    return whole if _coverage(shards, experiment, scale) else _joined(shards, folder, experiment, scale)
+    shards = _shards(folder)
+    current = _current(shards, experiment)
+    if not _coverage(current, experiment, scale):
+        return _joined(current, folder, experiment, scale)
+    of_one_code = len({record["source_hash"] for _, record in shards}) == 1
+    if whole is None and of_one_code and not _coverage(shards, experiment, scale):
+        return _joined(shards, folder, experiment, scale)
+    return whole
 
 
 def problem(results: Path, experiment: str) -> str:
@@ -59,21 +68,24 @@ def problem(results: Path, experiment: str) -> str:
         if (folder / "metrics.csv").exists() and read_record(folder) is None:
             return f"{experiment}/{scale}/metrics.csv is not what its run.json was written for: measure again."
         if list(folder.glob("shards/*/")):
-            return _coverage(_current_shards(folder, experiment, scale), experiment, scale)
+            return _coverage(_current(_shards(folder), experiment), experiment, scale)
     return "No complete result at any scale."
 
 
 Shard = tuple[Path, dict[str, Any]]
 
 
-def _current_shards(folder: Path, experiment: str, scale: str) -> list[Shard]:
-    """The shards that the present code measured from the present inputs."""
+def _shards(folder: Path) -> list[Shard]:
     found = [(shard, read_record(shard)) for shard in sorted(folder.glob("shards/*/"))]
-    if not found:
+    return [(shard, record) for shard, record in found if record is not None]
+
+
+def _current(shards: list[Shard], experiment: str) -> list[Shard]:
+    """Those that the present code measured from the present inputs."""
+    if not shards:
         return []
     source = source_hash(experiment)
-    records = [(shard, record) for shard, record in found if record is not None]
-    return [one for one in records if one[1]["source_hash"] == source and not inputs_changed(one[1])]
+    return [one for one in shards if one[1]["source_hash"] == source and not inputs_changed(one[1])]
 
 
 def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:

@@ -132,6 +132,22 @@ def test_complete_shards_replace_a_stale_whole(tmp_path: Path, monkeypatch: pyte
     assert stale("critique/finite_sample") != after.record["source_hash"]
 
 
+def test_complete_shards_of_an_older_code_are_a_stale_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "seeds=[0,1],[2,3]")
+    verdicts = [entry.verdict.verdict for entry in ledger.entries(ledger.load(tmp_path), tmp_path)]
+    real = result.source_hash
+    for module in (result, record):
+        monkeypatch.setattr(module, "source_hash", lambda name: real(name) + "changed")
+    found = ledger.load(tmp_path)
+    assert found["critique/finite_sample"].is_stale
+    after = ledger.entries(found, tmp_path)
+    assert [entry.verdict.verdict for entry in after] == verdicts
+    assert any("The code changed since" in entry.verdict.note for entry in after)
+    run(tmp_path, "seeds=[0,1]")  # half by the present code, half by the older
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+    assert "lack seeds=[2, 3]" in result.problem(tmp_path, "critique/finite_sample")
+
+
 @pytest.mark.parametrize("shards", [[()], [("seeds=[0,1]",), ("seeds=[2,3]",)]])
 @pytest.mark.parametrize("change", [lambda path: path.write_text("more"), Path.unlink])
 def test_a_changed_input_makes_a_result_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards, change) -> None:
@@ -146,7 +162,8 @@ def test_a_changed_input_makes_a_result_stale(tmp_path: Path, monkeypatch: pytes
     assert list(found.record["input_hashes"]) == [str(data)]
     change(data)
     found = result.read(tmp_path, "critique/finite_sample", "smoke")
-    assert found is None or found.is_stale
+    assert found is not None
+    assert found.is_stale
 
 
 def test_an_input_within_the_project_is_named_from_its_root() -> None:
