@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imitation.control.csil import CoherentSettings, CoherentSoftImitation
-from imitation.control.imitation_rows import DemonstrationRows, Steps, joined
+from imitation.control.imitation_rows import DemonstrationRows, Steps, gathered, joined
 from imitation.control.replay import Transitions
 from imitation.control.training import Plan, Save
 from imitation.envs.control import Environments
@@ -29,7 +29,7 @@ Act = Callable[[Float[Tensor, "P E Do"]], Float[Tensor, "P E Da"]]
 def noisy(act: Act, share: float, random: Generators) -> Act:
     """The policy with each action replaced by a uniform one in [-1, 1] with this probability.
 
-    Brown et al. 2020 grade demonstrations so (D-REX, Section 4.2).
+    Brown et al. 2020 grade demonstrations so (D-REX), there of a clone.
 
     Args:
         act: observations (P, E, Do) -> actions (P, E, Da).
@@ -68,19 +68,13 @@ def record(act: Act, environments: Environments, steps: int) -> DemonstrationRow
 
 
 def mixture(demonstrations: DemonstrationRows, data: DemonstrationRows) -> DemonstrationRows:
-    """As many rows of both: the data, and the demonstrations over and over until they are as many.
-
-    Raises:
-        ValueError: members whose data are of different lengths.
-    """
-    if len(set(data.counts)) > 1:
-        raise ValueError(f"data of {data.counts} rows: must be as many for each member")
-    most = data.counts[0]
-    device = data.rows.reward.device
-    places = torch.stack([torch.arange(most, device=device) % count for count in demonstrations.counts])
+    """As many rows of both, whichever are fewer over and over: a minibatch is of both, half and half on average."""
+    most = max(*demonstrations.counts, *data.counts)
+    places = torch.arange(most, device=data.rows.reward.device)
+    halves = [(one, torch.stack([places % count for count in one.counts])) for one in (demonstrations, data)]
     both = copy(data)
-    both.rows = joined(demonstrations.at(places), data.rows)
-    both.following_action = torch.cat([data.following_action, torch.full_like(data.following_action, torch.nan)], 1)
+    both.rows = joined(*(one.at(chosen) for one, chosen in halves))
+    both.following_action = torch.cat([gathered(one.following_action, chosen) for one, chosen in halves], 1)
     both.counts = [2 * most] * len(data.counts)
     return both
 

@@ -93,18 +93,21 @@ def test_recording_a_member_does_not_depend_on_its_neighbours():
     assert torch.equal(both.rows.observation[1], alone.rows.observation[0])
 
 
-def test_the_mixture_has_as_many_rows_of_both_and_each_demonstration_as_often():
-    shown, data = rows([3, 5]), rows([10, 10], 9)
-    both = mixture(shown, data)
-    assert both.counts == [20, 20]
-    for member, count in enumerate(shown.counts):
-        halves = both.rows.action[member, :10], both.rows.action[member, 10:]
-        assert torch.equal(halves[1], data.rows.action[member])
-        times = [int((halves[0] == one).all(-1).sum()) for one in shown.rows.action[member, :count]]
-        assert sum(times) == 10  # padding is never drawn
-        assert max(times) - min(times) <= 1
-    with pytest.raises(ValueError, match="as many for each member"):
-        mixture(shown, rows([10, 11]))
+@pytest.mark.parametrize("counts", [[3, 5], [25, 13]])  # fewer than the data, and more
+def test_the_mixture_has_as_many_rows_of_both_and_misses_none(counts):
+    shown, data = rows(counts), rows([10, 10], 9)
+    shown.following_action = shown.rows.action + 1
+    both, most = mixture(shown, data), max(10, *counts)
+    assert both.counts == [2 * most] * 2
+    for member in range(2):
+        for half, source in enumerate((shown, data)):
+            part = slice(half * most, (half + 1) * most)
+            given = source.rows.action[member, : source.counts[member]]
+            times = [int((both.rows.action[member, part] == one).all(-1).sum()) for one in given]
+            assert sum(times) == most  # padding is never drawn
+            assert max(times) - min(times) <= 1
+    assert torch.equal(both.following_action[:, :most], both.rows.action[:, :most] + 1)
+    assert both.following_action[:, most:].isnan().all()
 
 
 # ---- learning ----
