@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from experiments.gap import _methods, _particle
 from experiments.gap._methods import DFO, LANGEVIN, Condition, DerivativeFreeSearch
@@ -164,6 +165,7 @@ def _draw_training(axis: Axes, rows: pd.DataFrame, metric: str) -> None:
         axis.plot(table.index, table.to_numpy(), dashes[n], color=COLOURS[str(method)], linewidth=0.5, alpha=0.4)
         axis.plot(table.index, table.mean(axis=1), dashes[n], color=COLOURS[str(method)])
     axis.set(xlabel="training step")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _draw_overfit(axis: Axes, rows: pd.DataFrame) -> None:
