@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from experiments.csil import _scores, _study
@@ -216,12 +217,18 @@ LABELS = {CSIL: CSIL, NOTHING: "without reward", BC: "clone of the demonstration
 def figure(frame: pd.DataFrame) -> Figure:
     """By environment: last scores over the data's noise, and the scores of CSIL and its control over updates."""
     environments = list(dict.fromkeys(frame.env))
-    drawing, axes = style.panels(len(environments), 2, height=2.6 * len(environments))
+    drawing, axes = style.panels(len(environments), 2, height=2.3, sharey="row")
     for (left, right), name in zip(np.reshape(axes, (-1, 2)), environments, strict=True):
         mine = frame[frame.env == name]
         _draw_levels(left, mine)
         _draw_curves(right, mine)
-        left.set_ylabel(f"last score, {name}\n(0 random, 1 expert; mean, 95 %)")
+        left.set(title=name, ylabel="last score, mean, 95 %\n(0 random, 1 expert)")
+        right.set(title=name, ylabel="score, mean over seeds")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="-" if name in REWARDS else "", label=LABELS[name])
+        for name, (colour, marker) in LOOKS.items()
+    ]
+    drawing.legend(handles=handles, loc="outside upper center", ncols=3)
     return drawing
 
 
@@ -231,23 +238,28 @@ def _draw_levels(axis: Axes, frame: pd.DataFrame) -> None:
     for number, (name, (colour, marker)) in enumerate(LOOKS.items()):
         each = [_scores.average(tables(frame[frame.noise == noise])[name]) for noise in noises]
         center, low, high = np.array(each).T
-        places = np.arange(len(noises)) + 0.09 * (number - (len(LOOKS) - 1) / 2)
+        places = np.arange(len(noises)) + 0.12 * (number - (len(LOOKS) - 1) / 2)
         bars = np.nan_to_num([center - low, high - center])
-        axis.errorbar(places, center, bars, fmt=marker, markersize=4, color=colour, label=LABELS[name])
+        axis.errorbar(places, center, bars, fmt=marker, markersize=4, color=colour)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
     axis.set_xticks(range(len(noises)), [f"{100 * noise:g} %" for noise in noises])
     axis.set(xlabel="uniform actions in the data", xlim=(-0.5, len(noises) - 0.5))
-    axis.legend()
 
 
 def _draw_curves(axis: Axes, frame: pd.DataFrame) -> None:
     """Mean scores over updates, of CSIL and of its control, a line style per quality of the data."""
     rows = _scores.scores(_by_condition(frame))
+    styles = dict(zip(sorted(set(frame.noise)), cycle(style.DASHES)))
     for method in REWARDS:
-        for noise, line in zip(sorted(set(frame.noise)), cycle(style.DASHES)):
+        for noise, line in styles.items():
             curve = rows[(rows.method == method) & (rows.noise == noise)].groupby("update").score.mean()
-            label = f"{100 * noise:g} % uniform actions" if method == CSIL else None
-            axis.plot(curve.index, curve, linestyle=line, color=LOOKS[method][0], label=label)
+            axis.plot(curve.index, curve, linestyle=line, color=LOOKS[method][0])
     axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="updates", ylabel="score, mean over seeds")
-    axis.legend()
+    axis.set(xlabel="updates", ylim=(None, 1.45))  # room for the legend
+    axis.legend(
+        handles=[
+            Line2D([], [], color=style.BLACK, linestyle=line, label=f"{100 * noise:g} %")
+            for noise, line in styles.items()
+        ],
+        title="uniform actions", loc="upper center", ncols=len(styles),
+    )  # fmt: skip
