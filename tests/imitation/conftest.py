@@ -1,6 +1,8 @@
 """What the tests of several learners share."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +38,25 @@ def some_rows() -> Callable[..., Transitions]:
         return Transitions(observation, action, source, normal(observation_dim), (normal() > 1).to(source))
 
     return draw
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Callable[[Any], dict[str, Any]]:
+    """Kills a training right after its first checkpoint and reads back what was kept there."""
+
+    class KilledError(Exception):
+        pass
+
+    def kept(training: Any) -> dict[str, Any]:
+        def save(state: dict[str, Any]) -> None:
+            torch.save(state, tmp_path / "state.pt")
+            raise KilledError
+
+        with pytest.raises(KilledError):
+            training.run(lambda _: None, save)
+        return torch.load(tmp_path / "state.pt", weights_only=True)
+
+    return kept
 
 
 @pytest.fixture

@@ -28,22 +28,10 @@ def parameters(one):
     return torch.cat([value.flatten() for value in one.learner._values()])
 
 
-def test_a_run_killed_and_resumed_ends_in_the_same_parameters(tmp_path):
-    whole = training()
+def test_a_run_killed_and_resumed_ends_in_the_same_parameters(checkpoint):
+    whole, first, second = training(), training(), training()
     whole.run(lambda _: None)
-    first, kept = training(), tmp_path / "state.pt"
-
-    class KilledError(Exception):
-        pass
-
-    def save(state):
-        torch.save(state, kept)
-        raise KilledError
-
-    with pytest.raises(KilledError):
-        first.run(lambda _: None, save)
-    second = training()
-    second.load_state_dict(torch.load(kept, weights_only=True))
+    second.load_state_dict(checkpoint(first))
     second.run(lambda _: None)
     assert torch.equal(parameters(whole), parameters(second))
     assert torch.equal(whole.replay.rows, second.replay.rows)

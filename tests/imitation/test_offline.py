@@ -134,23 +134,11 @@ def test_an_update_sees_demonstrations_then_data_with_what_the_prior_says_of_the
     torch.testing.assert_close(found.note, one.learner.note(found))
 
 
-def test_a_run_killed_and_resumed_ends_in_the_same_parameters(tmp_path):
-    whole, first = training(), training()
+def test_a_run_killed_and_resumed_ends_in_the_same_parameters(checkpoint):
+    whole, first, second = training(), training(), training()
     whole.run(lambda _: None, lambda _: None)
-    kept = tmp_path / "state.pt"
-
-    class KilledError(Exception):
-        pass
-
-    def save(state):
-        torch.save(state, kept)
-        raise KilledError
-
-    with pytest.raises(KilledError):
-        first.run(lambda _: None, save)
-    assert first.learner.updates == 2
-    second = training()
-    second.load_state_dict(torch.load(kept, weights_only=True))
+    second.load_state_dict(checkpoint(first))
+    assert second.learner.updates == 2
     second.run(lambda _: None, lambda _: None)
     assert torch.equal(parameters(whole), parameters(second))
 
