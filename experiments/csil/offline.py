@@ -180,8 +180,15 @@ def decide(frame: pd.DataFrame) -> Verdict:
     """CSIL is above its clones, the data and itself without reward: the check that speaks most against it."""
     found = tables(frame)
     told = ", ".join(f"{name} {_scores.told(table)}" for name, table in found.items())
-    note = f"Mean scores: {told}. {_scores.scope(_by_condition(frame))}"
+    note = f"Mean scores: {told}. {_scope(frame)}"
     return weakest([_scores.lead(found[CSIL], found[name], note) for name in RIVALS], expected=np.inf)
+
+
+def _scope(frame: pd.DataFrame) -> str:
+    """What was run, in words."""
+    each = frame[frame.metric == "diverged"].groupby(["env", "noise", "method", "demonstrations", "seed"]).value
+    names, noises = sorted(set(frame.env)), [f"{100 * noise:g}" for noise in sorted(set(frame.noise))]
+    return f"{', '.join(names)}; {', '.join(noises)} % uniform actions in the data; diverged: {int(each.last().sum())}."
 
 
 def decide_hopper(frame: pd.DataFrame) -> Verdict:
