@@ -38,7 +38,7 @@ from imitation.population import Generators, uniform_like
 
 DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSIL's last batch, see CoherentInfo
 # Where the seeds of episodes begin: in training, in evaluation. The demonstrations' begin at 0, and the experts were
-# chosen by episodes that begin at 1 and 2 million; a seed of the study is below a million.
+# chosen by episodes that begin at 1 and 2 million; csil/offline records at 5 million. A seed is below a million.
 TRAINING, EVALUATION, LARGEST_SEED = 3_000_000, 4_000_000, 999_999
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
