@@ -188,7 +188,9 @@ def _scope(frame: pd.DataFrame) -> str:
     """What was run, in words."""
     each = frame[frame.metric == "diverged"].groupby(["env", "noise", "method", "demonstrations", "seed"]).value
     names, noises = sorted(set(frame.env)), [f"{100 * noise:g}" for noise in sorted(set(frame.noise))]
-    return f"{', '.join(names)}; {', '.join(noises)} % uniform actions in the data; diverged: {int(each.last().sum())}."
+    counts = ", ".join(map(str, sorted(set(frame.demonstrations))))
+    data = f"{counts} demonstrations, {', '.join(noises)} % uniform actions in the data"
+    return f"{', '.join(names)}; {data}; diverged: {int(each.last().sum())}."
 
 
 def decide_hopper(frame: pd.DataFrame) -> Verdict:
@@ -197,17 +199,22 @@ def decide_hopper(frame: pd.DataFrame) -> Verdict:
     return Verdict(NOT_RUN, note="Hopper-v5 was not run.") if mine.empty else decide(mine)
 
 
-def _claim(suffix: str, statement: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:
+def _claim(suffix: str, location: str, statement: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:
     return Claim(
-        id=f"csil.offline{suffix}", source="Watson et al. 2023", location="Section 5", statement=statement,
+        id=f"csil.offline{suffix}", source="Watson et al. 2023", location=location, statement=statement,
         measures="CSIL's score less that of its nearest rival: a clone, the data, itself without reward", decide=decide,
         smallest_scale="overnight", refuted_from="paper",
     )  # fmt: skip
 
 
 CLAIMS = [
-    _claim("", "The offline variant learns from sub-optimal data.", decide),
-    _claim(".hopper", "(Asked here, where a pilot had shown it) It does on Hopper.", decide_hopper),
+    _claim("", "Section 5", "The offline variant learns from sub-optimal data.", decide),
+    _claim(
+        ".hopper",
+        "Section 5; asked here",
+        "(Asked here, where a pilot had looked so) On Hopper the offline variant learns from sub-optimal data.",
+        decide_hopper,
+    ),
 ]
 
 

@@ -44,7 +44,7 @@ def largest(results: Path, experiment: str) -> Result | None:
 def read(results: Path, experiment: str, scale: str) -> Result | None:
     """The result at one scale: the whole record, or complete shards where there is no record of the present code.
 
-    Of stale ones too, the whole before the shards; shards of more than one version of the code are no result.
+    Of stale ones too, the whole before the shards; shards of more than one version of code or inputs are no result.
     """
     folder = results / experiment / scale
     record = read_record(folder)
@@ -55,8 +55,7 @@ def read(results: Path, experiment: str, scale: str) -> Result | None:
     current = _current(shards, experiment)
     if not _coverage(current, experiment, scale):
         return _joined(current, folder, experiment, scale)
-    of_one_code = len({record["source_hash"] for _, record in shards}) == 1
-    if whole is None and of_one_code and not _coverage(shards, experiment, scale):
+    if whole is None and _alike(shards) and not _coverage(shards, experiment, scale):
         return _joined(shards, folder, experiment, scale)
     return whole
 
@@ -86,6 +85,13 @@ def _current(shards: list[Shard], experiment: str) -> list[Shard]:
         return []
     source = source_hash(experiment)
     return [one for one in shards if one[1]["source_hash"] == source and not inputs_changed(one[1])]
+
+
+def _alike(shards: list[Shard]) -> bool:
+    """Whether one code measured all of these, and no input differs between two of them."""
+    records = [record for _, record in shards]
+    kept = {item for record in records for item in record["input_hashes"].items()}
+    return len({record["source_hash"] for record in records}) == 1 and len(dict(kept)) == len(kept)
 
 
 def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:

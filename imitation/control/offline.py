@@ -1,7 +1,8 @@
 """Offline imitation: demonstrations beside data of other quality, and never a step of one's own.
 
 Watson et al. 2023 clone both, half and half, for the policy to start from; reward and prior are that clone fitted on to
-the demonstrations alone. From there on their offline variant is CSIL with the data in the place of the replay.
+the demonstrations alone, as their code has it (a comment there calls the first clone the prior). From there on their
+offline variant is CSIL with the data in the place of the replay.
 """
 
 from collections.abc import Callable

@@ -166,6 +166,17 @@ def test_a_changed_input_makes_a_result_stale(tmp_path: Path, monkeypatch: pytes
     assert found.is_stale
 
 
+def test_shards_of_two_versions_of_an_input_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    data.write_text("some")
+    monkeypatch.setattr(catalogue.module("critique/finite_sample"), "inputs", lambda cfg: [data], raising=False)
+    run(tmp_path, "seeds=[2,3]")
+    data.write_text("more")
+    run(tmp_path, "seeds=[0,1]")
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+    assert "lack seeds=[2, 3]" in result.problem(tmp_path, "critique/finite_sample")
+
+
 def test_an_input_within_the_project_is_named_from_its_root() -> None:
     assert record._place(catalogue.ROOT / "configs" / ".." / "README.md") == "README.md"
     folders = (catalogue.ROOT / "results").rglob("run.json")
