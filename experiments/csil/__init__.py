@@ -19,9 +19,7 @@ SOURCE = Source(
         "temperature",
         "features",
         "offline",
+        "recurrent",
     ),
-    planned={
-        "csil.vision": ("Section 5", "The method scales to images."),
-        "csil.recurrent": ("Open question 2", "The method works with a richer, recurrent policy class."),
-    },
+    planned={"csil.vision": ("Section 5", "The method scales to images.")},
 )

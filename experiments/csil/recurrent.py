@@ -1,0 +1,300 @@
+"""CSIL with a recurrent policy (csil.recurrent*), where observations flicker: is a richer policy class of use?
+
+Watson et al. 2023 leave it open. The policy sees the observation, which is blank now and then, and what a gated
+recurrent unit made of those before it; unit and policy are cloned together, and then the unit stays as it is. The
+coherent reward inverts any policy for any dynamics, those of the environment with such a memory among them: from here
+on all is CSIL on the memory's states. Beside it CSIL on the last frame alone and on the last few, which needs no
+recurrence, and one without reward. The last evaluation decides.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from copy import copy, deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.csil import _scores, _study
+from experiments.csil._study import Study, Task
+from experiments.harness import style
+from experiments.harness.claim import Claim, Verdict, weakest
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, bounded
+from imitation.control.csil import CoherentActor, CoherentSoftImitation
+from imitation.control.imitation_rows import ImitationTraining
+from imitation.control.remembered import RememberedEnvironments, beginnings, flickering, remembered
+from imitation.control.training import Plan
+from imitation.envs.control import Environments
+from imitation.policies import HetStat
+from imitation.policies.memory import GatedMemory, LastFrames, Memory
+from imitation.policies.recurrent import RecurrentFit
+
+SHARD_AXES = ("env", "seeds")
+GATED, LAST, FRAMES, NOTHING = "recurrent", "last frame", "last frames", "recurrent, no reward"
+MEMORIES = (LAST, FRAMES, GATED)
+CSIL = (*MEMORIES, NOTHING)
+SEEN = "BC, all seen"  # a clone whose observations do not flicker: what the blanks cost
+NO_REWARD = 1e-9  # alpha of the control: next to none
+
+
+def clone_of(memory: str) -> str:
+    """The method's name."""
+    return f"BC, {memory}"
+
+
+@dataclass
+class Config(Study):
+    """blank: share of the observations that are not seen. frames: how many the last few are.
+
+    units: of the recurrent memory. window: consecutive steps that its gradients go back. A minibatch for the
+    recurrent clone is `batch` rows too, as windows.
+    """
+
+    blank: float = bounded(0, 0.99)
+    units: int = bounded(1, 4096)
+    window: int = bounded(1, 1000)
+    frames: int = bounded(2, 100)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.demonstrations.keep != 1:
+            raise BadInputError(f"demonstrations.keep={self.demonstrations.keep}: a memory needs every step, must be 1")
+        if self.batch % max(self.window, 1):
+            raise BadInputError(f"window={self.window}: must divide batch={self.batch}")
+
+
+inputs = _study.inputs
+
+
+@dataclass(frozen=True)
+class RememberedTask(Task):
+    """A task whose rows and environments show a memory's states of what flickers."""
+
+    memory: Memory
+
+    @classmethod
+    def of(cls, flicker: Task, memory: Memory) -> "RememberedTask":
+        """The same with its rows, which flicker already, as the memory makes them."""
+        rows = remembered(flicker.rows, memory)
+        return cls(flicker.cfg, flicker.name, flicker.members, rows, flicker.expert, memory)
+
+    def environments(self, first: int, copies: int) -> Environments:
+        """Each member's, their seeds beginning at `first`."""
+        assert isinstance(self.cfg, Config)
+        seeds = [first + seed for _, seed in self.members]
+        return RememberedEnvironments(self.memory, self.cfg.blank, self.name, seeds, copies)
+
+    @cached_property
+    def _evaluation(self) -> Environments:
+        return self.environments(_study.EVALUATION, self.cfg.episodes)
+
+
+def run(cfg: Config, context: Context) -> pd.DataFrame:
+    """Rows as in `_study`."""
+    parts, total = [], len(CSIL) * len(cfg.env)
+    for place, name in enumerate(cfg.env):
+        whole = _study.task(cfg, name, context.device)
+        flicker = replace(whole, rows=flickering(whole.rows, cfg.blank, whole.generators(6)))
+        parts += [whole.references(), _study.cloned(whole, SEEN, context, cfg.cloning)[1]]
+        for memory in MEMORIES:
+            task, clone, rows = remembering(flicker, memory, context)
+            parts.append(rows)
+            for method in (GATED, NOTHING) if memory == GATED else (memory,):
+                done = _study.share_of(context, place * len(CSIL) + CSIL.index(method), total)
+                train = partial(_trained, task, method, clone, context, done)
+                parts.append(context.piece(f"{name} {method}", train))
+    return pd.concat(parts, ignore_index=True)
+
+
+def remembering(flicker: Task, memory: str, context: Context) -> tuple[RememberedTask, HetStat, pd.DataFrame]:
+    """The task as a memory shows it, the clone that CSIL starts from, and the returns of all clones."""
+    cfg, width = flicker.cfg, flicker.sizes[0]
+    assert isinstance(cfg, Config)
+    if memory == GATED:
+        return _recurrent(flicker, context)
+    task = RememberedTask.of(flicker, LastFrames(width, cfg.frames if memory == FRAMES else 1))
+    clones, rows = _study.cloned(task, clone_of(memory), context, cfg.cloning)
+    return task, clones[cfg.start], rows
+
+
+def _recurrent(flicker: Task, context: Context) -> tuple[RememberedTask, HetStat, pd.DataFrame]:
+    """Memory and clone fitted together, evaluated at the same numbers of steps as the others.
+
+    Goes on from the last checkpoint if there is one.
+    """
+    cfg, key, rows = flicker.cfg, f"{flicker.name} {clone_of(GATED)}", flicker.rows.rows
+    assert isinstance(cfg, Config)
+    random, (width, action_dim) = flicker.generators(1), flicker.sizes
+    memory = GatedMemory(width, random, cfg.units).to(flicker.device)
+    policy = HetStat(memory.width, action_dim, random, tuple(cfg.hidden), features=cfg.features).to(flicker.device)
+    fit = RecurrentFit(
+        memory, policy, rows.observation, rows.action, beginnings(flicker.rows), random,
+        cfg.batch // cfg.window, cfg.window, flicker.rows.counts,
+    )  # fmt: skip
+    start, found, written = {}, [], time.monotonic()
+    if state := context.kept(key):
+        fit.load_state_dict(state["fit"])
+        start, found = state["start"], state["rows"]
+    while fit.steps < max(cfg.cloning):
+        fit.step()
+        if fit.steps in cfg.cloning:
+            task = RememberedTask.of(flicker, deepcopy(memory).frozen())
+            returns = _study._returns(task, CoherentActor(policy).mode, fit.diverged)
+            found += task.frame(clone_of(GATED), fit.steps, returns)
+        if fit.steps == cfg.start:
+            start = deepcopy({"memory": memory.state_dict(), "policy": policy.state_dict()})
+        if fit.steps == max(cfg.cloning) or time.monotonic() - written >= _study.KEEP_SECONDS:
+            context.keep(key, {"fit": fit.state_dict(), "start": start, "rows": found})
+            written = time.monotonic()
+        context.progress(fit.steps, max(cfg.cloning))
+    memory.load_state_dict(start["memory"])
+    policy.load_state_dict(start["policy"])
+    return RememberedTask.of(flicker, memory.frozen()), policy.frozen(), pd.DataFrame(found)
+
+
+def _trained(
+    task: RememberedTask, method: str, clone: HetStat, context: Context, done: Callable[[float], None]
+) -> pd.DataFrame:
+    """Train to the end, from the last checkpoint if there is one, and measure at every evaluation."""
+    cfg, key, rows, written = task.cfg, f"{task.name} {method} training", [], time.monotonic()
+    settings = cfg.coherent(alpha=NO_REWARD) if method == NOTHING else cfg.coherent()
+    learner = CoherentSoftImitation(clone, task.generators(2), settings)
+    plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, cfg.updates // cfg.evaluations)
+    environments, noted = task.environments(_study.TRAINING, cfg.copies), copy(task.rows)
+    training = ImitationTraining(learner, environments, _study.replay(task, learner, plan), plan, noted)
+
+    def measure(updates: int) -> None:
+        steps = (plan.warmup + updates) * cfg.copies if updates else 0
+        rows.extend(task.frame(method, updates, _study._measured(task, learner), steps))
+        done(updates / cfg.updates)
+
+    def keep(state: dict[str, Any]) -> None:
+        nonlocal written
+        if time.monotonic() - written >= _study.KEEP_SECONDS:
+            context.keep(key, {"training": state, "rows": rows})
+            written = time.monotonic()
+
+    if state := context.kept(key):
+        training.load_state_dict(state["training"])
+        rows = state["rows"]
+    else:
+        learner.pretrain(noted, cfg.batch)
+        measure(0)
+    training.run(measure, keep)
+    return pd.DataFrame(rows)
+
+
+# ---- decisions ----
+
+
+def tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Last scores by method, of each clone those at its best number of steps."""
+    rows = _scores.scores(frame)
+    clones = {name: _scores.strongest(rows, name) for name in (SEEN, *map(clone_of, MEMORIES))}
+    found = clones | {name: _scores.final(rows, name) for name in CSIL}
+    return {name: table.sort_index(axis=1) for name, table in found.items()}
+
+
+def _decide(frame: pd.DataFrame, rivals: tuple[str, ...]) -> Verdict:
+    """Recurrent CSIL is above all of these: the check that speaks most against it."""
+    found = tables(frame)
+    told = ", ".join(f"{name} {_scores.told(table)}" for name, table in found.items())
+    note = f"Mean scores: {told}. {_scores.scope(frame)}"
+    return weakest([_scores.lead(found[GATED], found[name], note) for name in rivals], expected=np.inf)
+
+
+def decide_works(frame: pd.DataFrame) -> Verdict:
+    """CSIL takes a recurrent clone further: above it, and above itself without reward."""
+    return _decide(frame, (clone_of(GATED), NOTHING))
+
+
+def decide_memory(frame: pd.DataFrame) -> Verdict:
+    """It is of use: above CSIL on the last frame and on the last few."""
+    return _decide(frame, (LAST, FRAMES))
+
+
+def _claim(suffix: str, location: str, statement: str, measures: str, decide: Callable[..., Verdict]) -> Claim:
+    return Claim(
+        id=f"csil.recurrent{suffix}", source="Watson et al. 2023", location=location, statement=statement,
+        measures=measures, decide=decide, smallest_scale="overnight", refuted_from="paper",
+    )  # fmt: skip
+
+
+CLAIMS = [
+    _claim(
+        "",
+        "Open question 2",
+        "The method works with a richer, recurrent policy class.",
+        "score of recurrent CSIL less that of its nearest rival: its clone, itself without reward",
+        decide_works,
+    ),
+    _claim(
+        ".memory",
+        "Open question 2; asked here",
+        "(Asked here) Where observations flicker, a recurrent policy does better than one of the last frames.",
+        "score of recurrent CSIL less that of its nearest rival: CSIL on the last frame, on the last few",
+        decide_memory,
+    ),
+]
+
+
+# ---- figure ----
+
+COLOURS = {GATED: style.BLUE, FRAMES: style.GREEN, LAST: style.ORANGE, NOTHING: style.VERMILION}
+
+
+def figure(frame: pd.DataFrame) -> Figure:
+    """By environment: last scores of clones and of what CSIL made of them, and scores over the steps taken."""
+    environments = list(dict.fromkeys(frame.env))
+    drawing, axes = style.panels(len(environments), 2, height=2.2, sharey="row")
+    for (left, right), name in zip(np.reshape(axes, (-1, 2)), environments, strict=True):
+        mine = frame[frame.env == name]
+        _draw_last(left, mine)
+        _draw_curves(right, mine)
+        left.set(title=name, ylabel="last score, mean, 95 %\n(0 random, 1 expert)")
+        right.set(title=name, ylabel="score, seeds thin, mean thick")
+    handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in COLOURS.items()]
+    handles += [
+        Line2D([], [], color=style.BLACK, marker=marker, linestyle="", label=label)
+        for marker, label in (("s", "clone"), ("o", "CSIL"))
+    ]
+    drawing.legend(handles=handles, loc="outside upper center", ncols=3)
+    return drawing
+
+
+def _draw_last(axis: Axes, frame: pd.DataFrame) -> None:
+    """Means over seeds with their intervals: clone and CSIL of each policy class side by side."""
+    found = tables(frame)
+    places = {SEEN: (0, style.BLACK, "s")}
+    for number, name in enumerate(MEMORIES, start=1):
+        places |= {clone_of(name): (number - 0.15, COLOURS[name], "s"), name: (number + 0.15, COLOURS[name], "o")}
+    places[NOTHING] = (len(MEMORIES) + 1, COLOURS[NOTHING], "o")
+    for name, (place, colour, marker) in places.items():
+        center, low, high = _scores.average(found[name])
+        bars = np.nan_to_num([[center - low], [high - center]])
+        axis.errorbar(place, center, bars, fmt=marker, markersize=4, color=colour)
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.axhline(0, color=style.GREY, linewidth=0.7)
+    names = ["all seen", *MEMORIES, "no reward"]
+    axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    axis.set(xlim=(-0.5, len(names) - 0.5))
+
+
+def _draw_curves(axis: Axes, frame: pd.DataFrame) -> None:
+    """Scores over the environment steps of each member."""
+    rows = _scores.scores(frame)
+    for name, colour in COLOURS.items():
+        mine = rows[rows.method == name]
+        table = mine.pivot_table(index="steps", columns=["demonstrations", "seed"], values="score")
+        axis.plot(table.index / 1000, table.to_numpy(), color=colour, linewidth=0.4, alpha=0.35)
+        axis.plot(table.index / 1000, table.mean(axis=1), color=colour)
+    axis.axhline(1, color=style.GREY, linewidth=0.7)
+    axis.axhline(0, color=style.GREY, linewidth=0.7)
+    axis.set(xlabel="thousand environment steps")

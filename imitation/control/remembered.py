@@ -1,0 +1,98 @@
+"""Partly observed environments: observations flicker, and a learner sees the state of a memory of them.
+
+As in Hausknecht and Stone 2015 an observation is blank now and then, which no policy of the last one alone can make up
+for. With a memory that moves by the observations alone, what the learner sees is its state z, and nothing else changes
+for it.
+"""
+
+from copy import copy
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from imitation.control.imitation_rows import DemonstrationRows
+from imitation.control.replay import Transitions
+from imitation.envs.control import Environments, Step
+from imitation.policies.memory import Memory
+from imitation.population import Generators, uniform_like
+
+
+def shown(observation: Float[Tensor, "*rows Do"], seen: Bool[Tensor, "*rows"]) -> Float[Tensor, "*rows Do+1"]:
+    """Observations as they are shown, zero where they are not seen, and 1 or 0 for whether they are."""
+    seen = seen[..., None].to(observation)
+    return torch.cat([observation * seen, seen], -1)
+
+
+def beginnings(rows: DemonstrationRows) -> Bool[Tensor, "P T"]:
+    """Where episodes begin, in rows of whole episodes: first, and after a row whose next action is not known."""
+    unknown = ~rows.following_action.isfinite().all(-1)
+    return torch.cat([torch.ones_like(unknown[:, :1]), unknown[:, :-1]], 1)
+
+
+def flickering(rows: DemonstrationRows, share: float, random: Generators) -> DemonstrationRows:
+    """Rows of whole episodes as they are shown when each observation is blank with probability `share`."""
+    observation, following = rows.rows.observation, rows.rows.following
+    seen, after = (uniform_like(observation[..., 0], random) >= share for _ in range(2))
+    # What follows a row is what the next one shows, but at the end of an episode.
+    after[:, :-1] = torch.where(beginnings(rows)[:, 1:], after[:, :-1], seen[:, 1:])
+    return _with(rows, shown(observation, seen), shown(following, after))
+
+
+@torch.no_grad()
+def remembered(rows: DemonstrationRows, memory: Memory) -> DemonstrationRows:
+    """The rows of whole episodes as a policy of the memory's states meets them."""
+    observation, following = rows.rows.observation, rows.rows.following
+    none = observation.new_zeros(len(observation), 1, memory.width)
+    states = memory.unroll(observation[:, None], beginnings(rows)[:, None], none)[:, 0]
+    return _with(rows, states, memory.step(following, states))
+
+
+def _with(rows: DemonstrationRows, observation: Tensor, following: Tensor) -> DemonstrationRows:
+    changed = copy(rows)
+    changed.rows = Transitions(*rows.rows)._replace(observation=observation, following=following)
+    return changed
+
+
+class RememberedEnvironments(Environments):
+    """Flickering environments whose observations are the states (P, E, Dz) of a memory.
+
+    Args:
+        memory: of P members; its parameters must stay as they are.
+        share: of the observations that are blank, each by a draw of its own.
+        name, seeds, copies: as in `Environments`.
+
+    Raises:
+        ValueError: a share that is not in [0, 1), or as `Environments`.
+    """
+
+    def __init__(self, memory: Memory, share: float, name: str, seeds: list[int], copies: int = 1) -> None:
+        if not 0 <= share < 1:
+            raise ValueError(f"share={share}: must be in [0, 1)")
+        super().__init__(name, seeds, copies)
+        self.memory, self.share = memory, share
+        self.observation_dim = memory.width
+
+    @torch.no_grad()
+    def reset(self) -> Float[Tensor, "P E Dz"]:
+        """As `Environments.reset`, what is seen included; the memory is empty but for the first observation."""
+        keys = [np.random.SeedSequence([seed, self.rounds, self.shape[1]]) for seed in self.seeds]
+        self._random = Generators([int(key.generate_state(1)[0]) for key in keys])
+        self.observation = self._begun(super().reset())
+        return self.observation
+
+    @torch.no_grad()
+    def step(self, actions: Float[Tensor, "P E Da"]) -> Step:
+        """As `Environments.step`; where an episode finished, `following` is still of its own memory."""
+        before = self.observation
+        step = super().step(actions)
+        following = self.memory.step(self._shown(step.following), before)
+        self.observation = torch.where(step.finished[..., None], self._begun(self.observation), following)
+        return step._replace(following=following)
+
+    def _begun(self, observation: Float[Tensor, "P E Do"]) -> Float[Tensor, "P E Dz"]:
+        return self.memory.step(self._shown(observation), observation.new_zeros(*self.shape, self.memory.width))
+
+    def _shown(self, observation: Float[Tensor, "P E Do"]) -> Float[Tensor, "P E Do+1"]:
+        return shown(observation, uniform_like(observation[..., 0], self._random) >= self.share)

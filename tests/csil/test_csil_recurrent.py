@@ -1,0 +1,166 @@
+"""CSIL with a memory: decisions on made-up frames, what is refused, a run that was killed, the smoke run."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments.csil import _study
+from experiments.csil import recurrent as experiment
+from experiments.csil.recurrent import RememberedTask, clone_of
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, checked
+from imitation.policies.memory import LastFrames
+
+SMOKE = catalogue.canonical("csil/recurrent", "smoke")
+LEVELS = {
+    experiment.SEEN: 0.6,
+    **{clone_of(name): level for name, level in zip(experiment.MEMORIES, (0.1, 0.2, 0.4), strict=True)},
+    experiment.LAST: 0.3,
+    experiment.FRAMES: 0.5,
+    experiment.GATED: 0.8,
+    experiment.NOTHING: 0.3,
+}
+
+
+def made_up(changed=None, environments=("Hopper-v5", "HalfCheetah-v5"), spread=0.02):
+    """Last scores by method with a spread over seeds; `changed` stands for some of LEVELS."""
+    levels = LEVELS | (changed or {}) | {"expert": 1.0, "random": 0.0}
+    rows = []
+    for env in environments:
+        for seed, jump in enumerate(np.linspace(-1, 1, 6)):
+            for method, level in levels.items():
+                score = level(env) if callable(level) else level
+                score += spread * jump * (method == experiment.GATED)
+                # Learners have a better evaluation before the last, clones a worse one after their best.
+                learns = method in experiment.CSIL
+                for update, value in ((8, score + 0.3 * learns), (9, score - 0.3 * method.startswith("BC"))):
+                    place = {"env": env, "method": method, "demonstrations": 3, "seed": seed}
+                    place |= {"update": update, "steps": update * learns}
+                    if update == 8 or learns or method.startswith("BC"):
+                        rows.append({**place, "metric": "return", "value": 1000 * value})
+                        rows.append({**place, "metric": "diverged", "value": 0.0})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (made_up(), REPRODUCED),
+        (made_up(spread=2), INCONCLUSIVE),
+        (made_up({clone_of(experiment.GATED): 0.9}), REFUTED),
+        (made_up({experiment.NOTHING: 0.9}), REFUTED),  # negative control: it does better without its reward
+        (made_up({experiment.LAST: 0.9, experiment.FRAMES: 0.9}), REPRODUCED),  # asked by the other claim
+        (made_up({experiment.GATED: lambda env: 1.2 if env == "Hopper-v5" else 0.2}), INCONCLUSIVE),  # behind in one
+    ],
+)
+def test_whether_it_works(frame, verdict):
+    assert experiment.decide_works(frame).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (made_up(), REPRODUCED),
+        (made_up({experiment.LAST: 0.9}), REFUTED),  # no memory is better
+        (made_up({experiment.FRAMES: 0.9}), REFUTED),  # no recurrence is
+        (made_up({clone_of(experiment.GATED): 0.9}), REPRODUCED),
+    ],
+)
+def test_whether_the_memory_is_of_use(frame, verdict):
+    assert experiment.decide_memory(frame).verdict == verdict
+
+
+@pytest.mark.parametrize("claim", experiment.CLAIMS, ids=lambda claim: claim.id)
+def test_what_is_smaller_than_published_refutes_nothing(claim):
+    frame = made_up({experiment.GATED: 0.0})
+    assert claim.verdict(made_up(), "laptop").verdict == INCONCLUSIVE
+    assert claim.verdict(frame, "overnight").verdict == INCONCLUSIVE
+    assert claim.verdict(frame, "paper").verdict == REFUTED
+
+
+@pytest.mark.parametrize("wrong", [{"blank": 1.0}, {"frames": 1}, {"units": 0}, {"window": 0}, {"window": 3}])
+def test_bad_values_are_refused(wrong):
+    with pytest.raises(BadInputError, match=next(iter(wrong))):
+        checked(experiment.Config, asdict(SMOKE) | wrong)
+
+
+def test_a_memory_needs_every_step():
+    with pytest.raises(BadInputError, match=r"demonstrations\.keep=5: a memory needs every step"):
+        replace(SMOKE, demonstrations=replace(SMOKE.demonstrations, keep=5))
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    return experiment.run(SMOKE, Context())
+
+
+def returns(frame, method, update):
+    mine = frame[(frame.method == method) & (frame["update"] == update) & (frame.metric == "return")]
+    return mine.set_index("seed").value
+
+
+def test_the_smoke_run_draws_and_tells_all_methods(smoke):
+    assert smoke.value.notna().all()
+    assert all(name in experiment.decide_works(smoke).note for name in LEVELS)
+    assert len(experiment.figure(smoke).axes) == 2 * len(SMOKE.env)
+
+
+def test_every_training_starts_from_the_clone_of_its_memory(smoke):
+    for memory in experiment.MEMORIES:
+        start = returns(smoke, clone_of(memory), SMOKE.start)
+        assert len(start) == len(SMOKE.seeds)
+        pd.testing.assert_series_equal(returns(smoke, memory, 0), start)
+    start = returns(smoke, clone_of(experiment.GATED), SMOKE.start)
+    pd.testing.assert_series_equal(returns(smoke, experiment.NOTHING, 0), start)
+
+
+def test_without_blanks_the_last_frame_is_the_task_itself():
+    task = _study.task(replace(SMOKE, blank=0.0), SMOKE.env[0], torch.device("cpu"))
+    plain = experiment.flickering(task.rows, 0.0, task.generators(6))
+    shown = RememberedTask.of(replace(task, rows=plain), LastFrames(task.sizes[0] + 1))
+
+    def stand(observation):
+        return observation[..., : task.sizes[1]].tanh()
+
+    assert np.array_equal(shown.returns(stand), task.returns(stand))
+
+
+def test_members_flicker_differently_and_alike_at_every_evaluation():
+    task = _study.task(SMOKE, SMOKE.env[0], torch.device("cpu"))
+    rows = experiment.flickering(task.rows, SMOKE.blank, task.generators(6))
+    assert not torch.equal(*rows.rows.observation[..., -1])
+    shown = RememberedTask.of(replace(task, rows=rows), LastFrames(task.sizes[0] + 1))
+    seen = []
+    for _ in range(2):
+        seen.append([])
+        shown.returns(lambda one: seen[-1].append(one[..., -1]) or one[..., : task.sizes[1]].tanh())
+    assert all(torch.equal(*pair) for pair in zip(*seen, strict=True))
+    assert 0 < float(torch.stack(seen[0]).mean()) < 1
+
+
+class KilledError(Exception):
+    """Stands for a kill right after a checkpoint."""
+
+
+@pytest.mark.parametrize("after", [3, 8, 11, 14])
+def test_a_killed_run_goes_on_to_the_same_rows(smoke, tmp_path, monkeypatch, after):
+    keep, kept = Context.keep, []
+
+    def keep_and_die(self, name, state):
+        keep(self, name, state)
+        kept.append(name)
+        if len(kept) == after:
+            raise KilledError
+
+    monkeypatch.setattr(_study, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(Context, "keep", keep_and_die)
+    with pytest.raises(KilledError):
+        experiment.run(SMOKE, Context(tmp_path, "key"))
+    monkeypatch.setattr(Context, "keep", keep)
+    found = experiment.run(SMOKE, Context(tmp_path, "key"))
+    pd.testing.assert_frame_equal(found, smoke, check_dtype=False)
