@@ -1,10 +1,9 @@
 """CSIL with a recurrent policy (csil.recurrent*), where observations flicker: is a richer policy class of use?
 
 Watson et al. 2023 leave it open. The policy sees the observation, which is blank now and then, and what a gated
-recurrent unit made of those before it; unit and policy are cloned together, and then the unit stays as it is. The
-coherent reward inverts any policy for any dynamics, those of the environment with such a memory among them: from here
-on all is CSIL on the memory's states. Beside it CSIL on the last frame alone and on the last few, which needs no
-recurrence, and one without reward. The last evaluation decides.
+recurrent unit makes of it and of those before; unit and policy are cloned together, and then the unit stays as it is.
+From here on all is CSIL on the unit's states, as if they told all. Beside it CSIL on the last observations, blanks
+among them, which needs no recurrence, and one without reward. The last evaluation decides.
 """
 
 import math
@@ -37,11 +36,9 @@ from imitation.policies.memory import GatedMemory, LastFrames, Memory
 from imitation.policies.recurrent import RecurrentFit
 
 SHARD_AXES = ("env", "seeds")
-GATED, LAST, FRAMES, NOTHING = "recurrent", "last frame", "last frames", "recurrent, no reward"
-MEMORIES = (LAST, FRAMES, GATED)
-CSIL = (*MEMORIES, NOTHING)
+GATED, NOTHING = "recurrent", "recurrent, no reward"
 SEEN = "BC, all seen"  # a clone whose observations do not flicker: what the blanks cost
-NO_REWARD = 1e-9  # alpha of the control: next to none
+NO_REWARD = 1e-9  # alpha of the control: with it go the reward, its refinement and the values, all but the divergence
 
 
 def clone_of(memory: str) -> str:
@@ -49,18 +46,23 @@ def clone_of(memory: str) -> str:
     return f"BC, {memory}"
 
 
+def last(frames: int) -> str:
+    """The name of CSIL on so many observations."""
+    return f"last {frames}"
+
+
 @dataclass
 class Config(Study):
-    """blank: share of the observations that are not seen. frames: how many the last few are.
+    """blank: share of the observations that are not seen. frames: how many the policies of the last ones see.
 
-    units: of the recurrent memory. window: consecutive steps that its gradients go back. A minibatch for the
-    recurrent clone is `batch` rows too, as windows.
+    units: of the recurrent memory. window: consecutive steps that its gradients go back. A minibatch for the recurrent
+    clone is `batch` rows too, but as windows, whose rows resemble each other more than rows drawn one by one.
     """
 
     blank: float = bounded(0, 0.99)
     units: int = bounded(1, 4096)
     window: int = bounded(1, 1000)
-    frames: int = bounded(2, 100)
+    frames: list[int] = bounded(1, 100, unique=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,6 +70,11 @@ class Config(Study):
             raise BadInputError(f"demonstrations.keep={self.demonstrations.keep}: a memory needs every step, must be 1")
         if self.batch % max(self.window, 1):
             raise BadInputError(f"window={self.window}: must divide batch={self.batch}")
+
+    @property
+    def memories(self) -> list[str]:
+        """Names of the policy classes."""
+        return [*map(last, self.frames), GATED]
 
 
 inputs = _study.inputs
@@ -98,16 +105,17 @@ class RememberedTask(Task):
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Rows as in `_study`."""
-    parts, total = [], len(CSIL) * len(cfg.env)
+    parts, methods = [], [*cfg.memories, NOTHING]
     for place, name in enumerate(cfg.env):
         whole = _study.task(cfg, name, context.device)
         flicker = replace(whole, rows=flickering(whole.rows, cfg.blank, whole.generators(6)))
         parts += [whole.references(), _study.cloned(whole, SEEN, context, cfg.cloning)[1]]
-        for memory in MEMORIES:
+        for memory in cfg.memories:
             task, clone, rows = remembering(flicker, memory, context)
             parts.append(rows)
             for method in (GATED, NOTHING) if memory == GATED else (memory,):
-                done = _study.share_of(context, place * len(CSIL) + CSIL.index(method), total)
+                before = place * len(methods) + methods.index(method)
+                done = _study.share_of(context, before, len(methods) * len(cfg.env))
                 train = partial(_trained, task, method, clone, context, done)
                 parts.append(context.piece(f"{name} {method}", train))
     return pd.concat(parts, ignore_index=True)
@@ -115,11 +123,12 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def remembering(flicker: Task, memory: str, context: Context) -> tuple[RememberedTask, HetStat, pd.DataFrame]:
     """The task as a memory shows it, the clone that CSIL starts from, and the returns of all clones."""
-    cfg, width = flicker.cfg, flicker.sizes[0]
+    cfg = flicker.cfg
     assert isinstance(cfg, Config)
     if memory == GATED:
         return _recurrent(flicker, context)
-    task = RememberedTask.of(flicker, LastFrames(width, cfg.frames if memory == FRAMES else 1))
+    frames = cfg.frames[cfg.memories.index(memory)]
+    task = RememberedTask.of(flicker, LastFrames(flicker.sizes[0], frames))
     clones, rows = _study.cloned(task, clone_of(memory), context, cfg.cloning)
     return task, clones[cfg.start], rows
 
@@ -145,7 +154,7 @@ def _recurrent(flicker: Task, context: Context) -> tuple[RememberedTask, HetStat
     while fit.steps < max(cfg.cloning):
         fit.step()
         if fit.steps in cfg.cloning:
-            task = RememberedTask.of(flicker, deepcopy(memory).frozen())
+            task = RememberedTask.of(flicker, memory.frozen())
             returns = _study._returns(task, CoherentActor(policy).mode, fit.diverged)
             found += task.frame(clone_of(GATED), fit.steps, returns)
         if fit.steps == cfg.start:
@@ -197,27 +206,30 @@ def _trained(
 def tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Last scores by method, of each clone those at its best number of steps."""
     rows = _scores.scores(frame)
-    clones = {name: _scores.strongest(rows, name) for name in (SEEN, *map(clone_of, MEMORIES))}
-    found = clones | {name: _scores.final(rows, name) for name in CSIL}
+    found = {
+        name: (_scores.strongest if name.startswith("BC") else _scores.final)(rows, name)
+        for name in dict.fromkeys(rows.method)
+    }
     return {name: table.sort_index(axis=1) for name, table in found.items()}
 
 
-def _decide(frame: pd.DataFrame, rivals: tuple[str, ...]) -> Verdict:
+def _decide(frame: pd.DataFrame, rivals: Callable[[str], bool]) -> Verdict:
     """Recurrent CSIL is above all of these: the check that speaks most against it."""
     found = tables(frame)
     told = ", ".join(f"{name} {_scores.told(table)}" for name, table in found.items())
     note = f"Mean scores: {told}. {_scores.scope(frame)}"
-    return weakest([_scores.lead(found[GATED], found[name], note) for name in rivals], expected=np.inf)
+    leads = [_scores.lead(found[GATED], table, note) for name, table in found.items() if rivals(name)]
+    return weakest(leads, expected=np.inf)
 
 
 def decide_works(frame: pd.DataFrame) -> Verdict:
     """CSIL takes a recurrent clone further: above it, and above itself without reward."""
-    return _decide(frame, (clone_of(GATED), NOTHING))
+    return _decide(frame, (clone_of(GATED), NOTHING).__contains__)
 
 
 def decide_memory(frame: pd.DataFrame) -> Verdict:
-    """It is of use: above CSIL on the last frame and on the last few."""
-    return _decide(frame, (LAST, FRAMES))
+    """It is of use: above CSIL on the last observation and on the last few."""
+    return _decide(frame, lambda name: name.startswith("last "))
 
 
 def _claim(suffix: str, location: str, statement: str, measures: str, decide: Callable[..., Verdict]) -> Claim:
@@ -238,8 +250,8 @@ CLAIMS = [
     _claim(
         ".memory",
         "Open question 2; asked here",
-        "(Asked here) Where observations flicker, a recurrent policy does better than one of the last frames.",
-        "score of recurrent CSIL less that of its nearest rival: CSIL on the last frame, on the last few",
+        "(Asked here) Where observations flicker, a recurrent policy does better than one of the last few.",
+        "score of recurrent CSIL less that of its nearest rival: CSIL on the last, on the last few",
         decide_memory,
     ),
 ]
@@ -247,7 +259,13 @@ CLAIMS = [
 
 # ---- figure ----
 
-COLOURS = {GATED: style.BLUE, FRAMES: style.GREEN, LAST: style.ORANGE, NOTHING: style.VERMILION}
+PALETTE = (style.ORANGE, style.GREEN, style.PURPLE, style.SKY)  # of the last observations: one, few, more
+
+
+def looks(frame: pd.DataFrame) -> dict[str, str]:
+    """Colours of CSIL's methods, those on the last observations first."""
+    lasts = [name for name in dict.fromkeys(frame.method) if name.startswith("last ")]
+    return dict(zip(lasts, PALETTE, strict=False)) | {GATED: style.BLUE, NOTHING: style.VERMILION}
 
 
 def figure(frame: pd.DataFrame) -> Figure:
@@ -260,7 +278,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         _draw_curves(right, mine)
         left.set(title=name, ylabel="last score, mean, 95 %\n(0 random, 1 expert)")
         right.set(title=name, ylabel="score, seeds thin, mean thick")
-    handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in COLOURS.items()]
+    handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in looks(frame).items()]
     handles += [
         Line2D([], [], color=style.BLACK, marker=marker, linestyle="", label=label)
         for marker, label in (("s", "clone"), ("o", "CSIL"))
@@ -271,18 +289,18 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 def _draw_last(axis: Axes, frame: pd.DataFrame) -> None:
     """Means over seeds with their intervals: clone and CSIL of each policy class side by side."""
-    found = tables(frame)
-    places = {SEEN: (0, style.BLACK, "s")}
-    for number, name in enumerate(MEMORIES, start=1):
-        places |= {clone_of(name): (number - 0.15, COLOURS[name], "s"), name: (number + 0.15, COLOURS[name], "o")}
-    places[NOTHING] = (len(MEMORIES) + 1, COLOURS[NOTHING], "o")
+    found, places = tables(frame), {SEEN: (0.0, style.BLACK, "s")}
+    for number, (name, colour) in enumerate(looks(frame).items(), start=1):
+        beside = 0.15 * (clone_of(name) in found)
+        places |= {clone_of(name): (number - beside, colour, "s")} if beside else {}
+        places |= {name: (number + beside, colour, "o")}
     for name, (place, colour, marker) in places.items():
         center, low, high = _scores.average(found[name])
         bars = np.nan_to_num([[center - low], [high - center]])
         axis.errorbar(place, center, bars, fmt=marker, markersize=4, color=colour)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
     axis.axhline(0, color=style.GREY, linewidth=0.7)
-    names = ["all seen", *MEMORIES, "no reward"]
+    names = ["all seen", *(name.removeprefix(f"{GATED}, ") for name in looks(frame))]
     axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
     axis.set(xlim=(-0.5, len(names) - 0.5))
 
@@ -290,7 +308,7 @@ def _draw_last(axis: Axes, frame: pd.DataFrame) -> None:
 def _draw_curves(axis: Axes, frame: pd.DataFrame) -> None:
     """Scores over the environment steps of each member."""
     rows = _scores.scores(frame)
-    for name, colour in COLOURS.items():
+    for name, colour in looks(frame).items():
         mine = rows[rows.method == name]
         table = mine.pivot_table(index="steps", columns=["demonstrations", "seed"], values="score")
         axis.plot(table.index / 1000, table.to_numpy(), color=colour, linewidth=0.4, alpha=0.35)

@@ -1,8 +1,7 @@
 """Partly observed environments: observations flicker, and a learner sees the state of a memory of them.
 
 As in Hausknecht and Stone 2015 an observation is blank now and then, which no policy of the last one alone can make up
-for. With a memory that moves by the observations alone, what the learner sees is its state z, and nothing else changes
-for it.
+for. What the learner takes for observations are the states z of a memory; it treats them as if they told all.
 """
 
 from copy import copy
@@ -34,7 +33,11 @@ def beginnings(rows: DemonstrationRows) -> Bool[Tensor, "P T"]:
 def flickering(rows: DemonstrationRows, share: float, random: Generators) -> DemonstrationRows:
     """Rows of whole episodes as they are shown when each observation is blank with probability `share`."""
     observation, following = rows.rows.observation, rows.rows.following
-    seen, after = (uniform_like(observation[..., 0], random) >= share for _ in range(2))
+    seen = torch.ones_like(observation[..., 0], dtype=torch.bool)
+    after = seen.clone()
+    for member, (count, one) in enumerate(zip(rows.counts, random.members, strict=True)):
+        drawn = torch.rand(2, count, generator=one, device=seen.device) >= share  # as many as it would draw alone
+        seen[member, :count], after[member, :count] = drawn
     # What follows a row is what the next one shows, but at the end of an episode.
     after[:, :-1] = torch.where(beginnings(rows)[:, 1:], after[:, :-1], seen[:, 1:])
     return _with(rows, shown(observation, seen), shown(following, after))

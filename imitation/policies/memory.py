@@ -1,11 +1,12 @@
 """What a policy remembers of an episode: a state z that each observation moves on, for a population.
 
-A policy of z is a policy of the history. z moves by the observations alone, so that with its parameters frozen it is
-part of what the process shows: (environment, z) is again a Markov process, and what holds for any dynamics, such as
-the coherent reward's inversion (Watson et al. 2023, Section 3), holds for policies of z.
+A policy of z is one of the observations so far. z moves by them alone, so that with frozen parameters (environment, z)
+is a Markov process again, and the coherent reward of such a policy inverts it as it does any (Watson et al. 2023,
+Section 3, for whatever dynamics). A critic of z alone is a further step, exact only where z tells all that matters.
 """
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 
 import torch
 from jaxtyping import Bool, Float
@@ -46,8 +47,8 @@ class Memory(nn.Module, ABC):
         return torch.stack(states[1:], 2)
 
     def frozen(self) -> "Memory":
-        """The same, with parameters that have no gradients any more."""
-        return self.requires_grad_(False)
+        """A copy whose parameters have no gradients and stay as they are now."""
+        return deepcopy(self).requires_grad_(False)
 
 
 class LastFrames(Memory):

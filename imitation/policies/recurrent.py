@@ -1,8 +1,8 @@
 """Behavioural cloning of recurrent policies: a memory and a tanh-Normal policy of its state, fitted together.
 
 Gradients go back through windows of consecutive steps. A window goes on from the state that was stored when the step
-before it was last visited (Kapturowski et al. 2019, "stored state"): what the policy meets late in an episode, it has
-been trained on.
+before it was last visited (Kapturowski et al. 2019, "stored state"), by the memory of that time, or from zero if it
+never was: as the fit settles, these become the states that the policy meets when it acts.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ class RecurrentFit:
         fresh: (P, T), where an episode begins.
         random: one generator per member.
         windows: per update.
-        length: consecutive steps of a window; it may reach from one episode into the next, where z begins anew.
+        length: consecutive steps of a window; it may reach from one episode into the next, and from a member's last
+            into its first, where z begins anew: every row is drawn equally often.
         rows: how many of the T rows each member has; all of them if None.
         learning_rate: Adam's, constant.
 
@@ -40,8 +41,8 @@ class RecurrentFit:
         diverged: (P,), the members that were stopped.
 
     Raises:
-        ValueError: shapes that do not fit, no window, fewer rows than a window's, data that are not finite or not in
-            [-1, 1], or a first row that begins no episode.
+        ValueError: shapes that do not fit, no window, no rows, data that are not finite or not in [-1, 1], or a first
+            row that begins no episode.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class RecurrentFit:
     def step(self) -> None:
         """One update of every member that has not diverged."""
         first = self._first()
-        places = (first[..., None] + torch.arange(self.length, device=first.device)).flatten(1)
+        rows = torch.tensor(self.rows, device=first.device)[:, None, None]
+        places = ((first[..., None] + torch.arange(self.length, device=first.device)) % rows).flatten(1)
         shape = (len(first), self.windows, self.length)
         observation = _at(self.observations, places).view(*shape, -1)
         before = _at(self.stored, (first - 1).clamp(min=0))  # of no account at the first row: an episode begins there
@@ -90,9 +92,7 @@ class RecurrentFit:
         """First rows (P, windows) of windows, drawn with replacement by each member."""
         size, device = (self.windows,), self.actions.device
         members = zip(self.rows, self.random.members, strict=True)
-        return torch.stack(
-            [torch.randint(rows - self.length + 1, size, generator=one, device=device) for rows, one in members]
-        )
+        return torch.stack([torch.randint(rows, size, generator=one, device=device) for rows, one in members])
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, but for the data."""
@@ -133,8 +133,8 @@ def _check(
     if not fits or max(rows) > most:
         shapes = f"observations {tuple(observations.shape)}, actions {tuple(actions.shape)}, {tuple(fresh.shape)} marks"
         raise ValueError(f"{shapes}, rows {rows}, {len(random)} generators: members and rows must agree")
-    if min(windows, length) < 1 or min(rows) < length:
-        raise ValueError(f"{windows=}, {length=}, rows {rows}: must be positive, and each member has a window's rows")
+    if min(windows, length, *rows) < 1:
+        raise ValueError(f"{windows=}, {length=}, rows {rows}: must be positive")
     if not bool(observations.isfinite().all()) or not bool((actions.abs() <= 1).all()):
         raise ValueError("observations must be finite and actions in [-1, 1]")
     if not bool(fresh[:, 0].all()):

@@ -17,12 +17,13 @@ from experiments.harness.schema import BadInputError, checked
 from imitation.policies.memory import LastFrames
 
 SMOKE = catalogue.canonical("csil/recurrent", "smoke")
+ONE, FEW, GATED = SMOKE.memories
 LEVELS = {
     experiment.SEEN: 0.6,
-    **{clone_of(name): level for name, level in zip(experiment.MEMORIES, (0.1, 0.2, 0.4), strict=True)},
-    experiment.LAST: 0.3,
-    experiment.FRAMES: 0.5,
-    experiment.GATED: 0.8,
+    **{clone_of(name): level for name, level in zip(SMOKE.memories, (0.1, 0.2, 0.4), strict=True)},
+    ONE: 0.3,
+    FEW: 0.5,
+    GATED: 0.8,
     experiment.NOTHING: 0.3,
 }
 
@@ -35,9 +36,9 @@ def made_up(changed=None, environments=("Hopper-v5", "HalfCheetah-v5"), spread=0
         for seed, jump in enumerate(np.linspace(-1, 1, 6)):
             for method, level in levels.items():
                 score = level(env) if callable(level) else level
-                score += spread * jump * (method == experiment.GATED)
+                score += spread * jump * (method == GATED)
                 # Learners have a better evaluation before the last, clones a worse one after their best.
-                learns = method in experiment.CSIL
+                learns = method in (*SMOKE.memories, experiment.NOTHING)
                 for update, value in ((8, score + 0.3 * learns), (9, score - 0.3 * method.startswith("BC"))):
                     place = {"env": env, "method": method, "demonstrations": 3, "seed": seed}
                     place |= {"update": update, "steps": update * learns}
@@ -52,10 +53,10 @@ def made_up(changed=None, environments=("Hopper-v5", "HalfCheetah-v5"), spread=0
     [
         (made_up(), REPRODUCED),
         (made_up(spread=2), INCONCLUSIVE),
-        (made_up({clone_of(experiment.GATED): 0.9}), REFUTED),
+        (made_up({clone_of(GATED): 0.9}), REFUTED),
         (made_up({experiment.NOTHING: 0.9}), REFUTED),  # negative control: it does better without its reward
-        (made_up({experiment.LAST: 0.9, experiment.FRAMES: 0.9}), REPRODUCED),  # asked by the other claim
-        (made_up({experiment.GATED: lambda env: 1.2 if env == "Hopper-v5" else 0.2}), INCONCLUSIVE),  # behind in one
+        (made_up({ONE: 0.9, FEW: 0.9}), REPRODUCED),  # asked by the other claim
+        (made_up({GATED: lambda env: 1.2 if env == "Hopper-v5" else 0.2}), INCONCLUSIVE),  # behind in one
     ],
 )
 def test_whether_it_works(frame, verdict):
@@ -66,9 +67,9 @@ def test_whether_it_works(frame, verdict):
     ("frame", "verdict"),
     [
         (made_up(), REPRODUCED),
-        (made_up({experiment.LAST: 0.9}), REFUTED),  # no memory is better
-        (made_up({experiment.FRAMES: 0.9}), REFUTED),  # no recurrence is
-        (made_up({clone_of(experiment.GATED): 0.9}), REPRODUCED),
+        (made_up({ONE: 0.9}), REFUTED),  # no memory is better
+        (made_up({FEW: 0.9}), REFUTED),  # no recurrence is
+        (made_up({clone_of(GATED): 0.9}), REPRODUCED),
     ],
 )
 def test_whether_the_memory_is_of_use(frame, verdict):
@@ -77,13 +78,13 @@ def test_whether_the_memory_is_of_use(frame, verdict):
 
 @pytest.mark.parametrize("claim", experiment.CLAIMS, ids=lambda claim: claim.id)
 def test_what_is_smaller_than_published_refutes_nothing(claim):
-    frame = made_up({experiment.GATED: 0.0})
+    frame = made_up({GATED: 0.0})
     assert claim.verdict(made_up(), "laptop").verdict == INCONCLUSIVE
     assert claim.verdict(frame, "overnight").verdict == INCONCLUSIVE
     assert claim.verdict(frame, "paper").verdict == REFUTED
 
 
-@pytest.mark.parametrize("wrong", [{"blank": 1.0}, {"frames": 1}, {"units": 0}, {"window": 0}, {"window": 3}])
+@pytest.mark.parametrize("wrong", [{"blank": 1.0}, {"frames": [0]}, {"units": 0}, {"window": 0}, {"window": 3}])
 def test_bad_values_are_refused(wrong):
     with pytest.raises(BadInputError, match=next(iter(wrong))):
         checked(experiment.Config, asdict(SMOKE) | wrong)
@@ -111,11 +112,11 @@ def test_the_smoke_run_draws_and_tells_all_methods(smoke):
 
 
 def test_every_training_starts_from_the_clone_of_its_memory(smoke):
-    for memory in experiment.MEMORIES:
+    for memory in SMOKE.memories:
         start = returns(smoke, clone_of(memory), SMOKE.start)
         assert len(start) == len(SMOKE.seeds)
         pd.testing.assert_series_equal(returns(smoke, memory, 0), start)
-    start = returns(smoke, clone_of(experiment.GATED), SMOKE.start)
+    start = returns(smoke, clone_of(GATED), SMOKE.start)
     pd.testing.assert_series_equal(returns(smoke, experiment.NOTHING, 0), start)
 
 
@@ -143,12 +144,31 @@ def test_members_flicker_differently_and_alike_at_every_evaluation():
     assert 0 < float(torch.stack(seen[0]).mean()) < 1
 
 
+QUICK = replace(SMOKE, start=min(SMOKE.cloning))  # CSIL does not start where the clones end
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return experiment.run(QUICK, Context())
+
+
+def test_training_starts_from_the_clone_of_start_which_need_not_be_the_last(quick):
+    for memory in SMOKE.memories:
+        first = returns(quick, memory, 0)
+        pd.testing.assert_series_equal(first, returns(quick, clone_of(memory), QUICK.start))
+        assert not first.equals(returns(quick, clone_of(memory), max(SMOKE.cloning)))
+
+
 class KilledError(Exception):
     """Stands for a kill right after a checkpoint."""
 
 
-@pytest.mark.parametrize("after", [3, 8, 11, 14])
-def test_a_killed_run_goes_on_to_the_same_rows(smoke, tmp_path, monkeypatch, after):
+@pytest.mark.parametrize(
+    ("after", "name"),
+    [(2, experiment.SEEN), (9, "last 1 training"), (18, clone_of(GATED)), (19, clone_of(GATED)),
+     (21, "recurrent training"), (23, "recurrent, no reward training")],
+)  # fmt: skip
+def test_a_killed_run_goes_on_to_the_same_rows(quick, tmp_path, monkeypatch, after, name):
     keep, kept = Context.keep, []
 
     def keep_and_die(self, name, state):
@@ -160,7 +180,8 @@ def test_a_killed_run_goes_on_to_the_same_rows(smoke, tmp_path, monkeypatch, aft
     monkeypatch.setattr(_study, "KEEP_SECONDS", 0)
     monkeypatch.setattr(Context, "keep", keep_and_die)
     with pytest.raises(KilledError):
-        experiment.run(SMOKE, Context(tmp_path, "key"))
+        experiment.run(QUICK, Context(tmp_path, "key"))
+    assert kept[-1] == f"{SMOKE.env[0]} {name}"
     monkeypatch.setattr(Context, "keep", keep)
-    found = experiment.run(SMOKE, Context(tmp_path, "key"))
-    pd.testing.assert_frame_equal(found, smoke, check_dtype=False)
+    found = experiment.run(QUICK, Context(tmp_path, "key"))
+    pd.testing.assert_frame_equal(found, quick, check_dtype=False)

@@ -75,6 +75,18 @@ def test_stored_states_become_those_of_the_memory_as_it_is():
     torch.testing.assert_close(fit.stored, states.detach())
 
 
+def test_every_row_of_a_member_is_visited_equally_often_and_no_other():
+    number = torch.arange(320.0).expand(2, -1)[..., None] / 1000
+    fit = recurrent(rows=[24, 320], windows=16, memory=LastFrames(1), observations=number, learning_rate=1e-30)
+    visited, policy = [], fit.policy.forward
+    fit.policy.forward = lambda states, faithful: visited.append(states[0]) or policy(states, faithful)
+    while fit.steps < 400:
+        fit.step()
+    visits = torch.bincount((torch.cat(visited)[:, 0] * 1000).round().int())
+    assert len(visits) == 24
+    torch.testing.assert_close(visits / visits.float().mean(), torch.ones(24), atol=0.1, rtol=0)
+
+
 @pytest.mark.usefixtures("exact")
 def test_gradients_through_a_window_are_differences():
     random = Generators([0])
@@ -132,21 +144,21 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_end():
 
 
 def test_a_member_that_diverges_is_stopped_and_the_other_goes_on():
-    fit, alone = recurrent((0, 1)), recurrent((0, 1))
+    fit, healthy = recurrent((0, 1)), recurrent((0, 1))
     with torch.no_grad():
         fit.memory.onwards[1] = torch.inf
-    for one in (fit, alone):
+    for one in (fit, healthy):
         while one.steps < 3:
             one.step()
     assert fit.diverged.tolist() == [False, True]
     assert not bool(fit.memory.inwards[1].isfinite().any())
-    torch.testing.assert_close(fit.memory.inwards[0], alone.memory.inwards[0])
+    torch.testing.assert_close(fit.memory.inwards[0], healthy.memory.inwards[0])
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rows": [7, 320]}, "has a window's rows"),
+        ({"rows": [0, 320]}, "must be positive"),
         ({"rows": [320, 321]}, "must agree"),
         ({"windows": 0}, "must be positive"),
         ({"fresh": torch.zeros(2, 320, dtype=torch.bool)}, "must begin an episode"),

@@ -1,11 +1,14 @@
 """What a learner sees of flickering tasks: the same states in the environments as in what was recorded there."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
 
 from imitation.control.imitation_rows import DemonstrationRows, Steps
 from imitation.control.remembered import RememberedEnvironments, beginnings, flickering, remembered, shown
+from imitation.control.replay import Transitions
 from imitation.envs.control import Environments
 from imitation.policies.memory import GatedMemory, LastFrames
 from imitation.population import Generators
@@ -80,6 +83,25 @@ def test_resets_show_what_their_number_and_the_seed_say():
         assert torch.equal(first.observation, second.observation)
 
 
+def test_what_is_seen_depends_on_member_copy_and_round_and_on_no_neighbour():
+    memory, stay = LastFrames(WIDTH + 1), torch.zeros(2, 2, 3)
+
+    def seen(environments: RememberedEnvironments) -> torch.Tensor:
+        environments.reset()
+        shows = []
+        for _ in range(8):
+            environments.step(stay[-len(environments.seeds) :])
+            shows.append(environments.observation[..., -1])
+        return torch.stack(shows, -1)
+
+    both, alone = (RememberedEnvironments(memory, SHARE, NAME, seeds, 2) for seeds in ([3, 4], [4]))
+    first, second = seen(both), seen(both)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[:, 0], first[:, 1])
+    assert torch.equal(first[1:], seen(alone))
+
+
 def test_a_share_is_below_one():
     with pytest.raises(ValueError, match="must be in"):
         RememberedEnvironments(LastFrames(WIDTH + 1), 1.0, NAME, [3])
@@ -129,10 +151,21 @@ def test_flickering_rows_show_each_observation_once_wherever_it_stands():
             assert torch.equal(found.rows.following[0, row], found.rows.observation[0, row + 1])
 
 
+def test_a_members_demonstrations_flicker_as_they_would_alone():
+    known = rows()
+    both = flickering(known, SHARE, Generators([0, 1])).rows
+    shorter = copy(known)
+    shorter.rows, shorter.counts = Transitions(*(value[1:, :2] for value in known.rows)), known.counts[1:]
+    shorter.following_action = known.following_action[1:, :2]
+    alone = flickering(shorter, SHARE, Generators([1])).rows
+    assert torch.equal(both.observation[1:, :2], alone.observation)
+    assert torch.equal(both.following[1:, :2], alone.following)
+
+
 def test_without_a_share_all_is_seen_and_with_one_that_share_is_not():
     known = rows()
     whole = flickering(known, 0.0, Generators([0, 1]))
     assert torch.equal(whole.rows.observation[..., :-1], known.rows.observation)
     assert bool((whole.rows.observation[..., -1] == 1).all())
-    seen = [flickering(known, 0.25, Generators([k, k + 500])).rows.observation[..., -1].mean() for k in range(200)]
+    seen = [flickering(known, 0.25, Generators([k, k + 500])).rows.observation[0, :, -1].mean() for k in range(200)]
     assert float(torch.stack(seen).mean()) == pytest.approx(0.75, abs=0.04)
