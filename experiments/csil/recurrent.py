@@ -271,13 +271,13 @@ def looks(frame: pd.DataFrame) -> dict[str, str]:
 def figure(frame: pd.DataFrame) -> Figure:
     """By environment: last scores of clones and of what CSIL made of them, and scores over the steps taken."""
     environments = list(dict.fromkeys(frame.env))
-    drawing, axes = style.panels(len(environments), 2, height=2.2, sharey="row")
+    drawing, axes = style.panels(len(environments), 2, height=2.9, sharey="row")
     for (left, right), name in zip(np.reshape(axes, (-1, 2)), environments, strict=True):
         mine = frame[frame.env == name]
         _draw_last(left, mine)
         _draw_curves(right, mine)
-        left.set(title=name, ylabel="last score, mean, 95 %\n(0 random, 1 expert)")
-        right.set(title=name, ylabel="score, seeds thin, mean thick")
+        left.set(title=name, ylabel="last score, mean, 95 %\n(0: random, 1: expert)")
+        right.set(title=name, ylabel="score\n(seeds thin, mean thick)")
     handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in looks(frame).items()]
     handles += [
         Line2D([], [], color=style.BLACK, marker=marker, linestyle="", label=label)
