@@ -3,7 +3,8 @@
 Watson et al. 2023 leave it open. The policy sees the observation, which is blank now and then, and what a gated
 recurrent unit makes of it and of those before; unit and policy are cloned together, and then the unit stays as it is.
 From here on all is CSIL on the unit's states, as if they told all. Beside it CSIL on the last observations, blanks
-among them, which needs no recurrence, and one without reward. The last evaluation decides.
+among them, which needs no recurrence, and recurrent CSIL without reward. CSIL's last evaluation decides, and of each
+clone the best.
 """
 
 import math

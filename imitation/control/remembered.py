@@ -1,7 +1,8 @@
 """Partly observed environments: observations flicker, and a learner sees the state of a memory of them.
 
 As in Hausknecht and Stone 2015 an observation is blank now and then, which no policy of the last one alone can make up
-for. What the learner takes for observations are the states z of a memory; it treats them as if they told all.
+for; here a further coordinate says whether it is seen. What the learner takes for observations are the states z of a
+memory; it treats them as if they told all.
 """
 
 from copy import copy
@@ -31,7 +32,10 @@ def beginnings(rows: DemonstrationRows) -> Bool[Tensor, "P T"]:
 
 
 def flickering(rows: DemonstrationRows, share: float, random: Generators) -> DemonstrationRows:
-    """Rows of whole episodes as they are shown when each observation is blank with probability `share`."""
+    """Rows of whole episodes as they are shown when each observation is blank with probability `share`, in [0, 1).
+
+    Each member's blanks are drawn from its own generator, as many as it has rows.
+    """
     observation, following = rows.rows.observation, rows.rows.following
     seen = torch.ones_like(observation[..., 0], dtype=torch.bool)
     after = seen.clone()
@@ -79,7 +83,10 @@ class RememberedEnvironments(Environments):
 
     @torch.no_grad()
     def reset(self) -> Float[Tensor, "P E Dz"]:
-        """As `Environments.reset`, what is seen included; the memory is empty but for the first observation."""
+        """As `Environments.reset`; what is seen, too, depends on the seeds and the number of calls alone.
+
+        The memory holds the first observation only.
+        """
         keys = [np.random.SeedSequence([seed, self.rounds, self.shape[1]]) for seed in self.seeds]
         self._random = Generators([int(key.generate_state(1)[0]) for key in keys])
         self.observation = self._begun(super().reset())

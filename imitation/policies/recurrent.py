@@ -1,8 +1,8 @@
 """Behavioural cloning of recurrent policies: a memory and a tanh-Normal policy of its state, fitted together.
 
 Gradients go back through windows of consecutive steps. A window goes on from the state that was stored when the step
-before it was last visited (Kapturowski et al. 2019, "stored state"), by the memory of that time, or from zero if it
-never was: as the fit settles, these become the states that the policy meets when it acts.
+before it was last visited, by the memory of that time, or from zero if it never was (as the "stored state" of
+Kapturowski et al. 2019, who store it when they act): as the fit settles, these become the states that the policy meets.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,13 @@ from imitation.population import Generators
 class RecurrentFit:
     """The faithful loss by Adam on windows drawn uniformly; `step` by step, resumable.
 
-    A member whose loss is not finite is stopped, its parameters become NaN, and the others go on.
+    A member whose loss is not finite is stopped, its parameters become NaN, and the others go on. Where windows of an
+    update overlap, any one of the states is stored.
 
     Args:
-        memory: of P members, with parameters.
+        memory: of P members; one without parameters, such as `LastFrames`, is not fitted.
         policy: of z: `forward(z, faithful)`.
-        observations: (P, T, Do), each member's own rows, episode after episode in order of time.
+        observations: (P, T, Do), each member's own rows, episode after episode in order of time, and finite beyond.
         actions: (P, T, Da), in [-1, 1].
         fresh: (P, T), where an episode begins.
         random: one generator per member.

@@ -45,6 +45,11 @@ def test_what_is_needed_is_seen():
     assert set(verdicts(made_up({})).values()) == {REPRODUCED}
 
 
+def test_of_the_rewards_leads_the_smallest_is_told():
+    reward = next(claim for claim in experiment.CLAIMS if claim.id == "csil.reward")
+    assert reward.decide(made_up({experiment.SHUFFLED: 0.4})).measured == pytest.approx(0.2, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("claim", "variant"),
     [("refinement", "no refinement"), ("jacobian", "no Jacobian penalty"), ("prior", "no divergence from the clone"),
