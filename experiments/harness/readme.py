@@ -47,7 +47,7 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
             cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
             lines.append("| " + " | ".join(cells) + " |")
     waiting = len(rows) - len(lines) + 1
-    return "\n".join([*lines, "", f"{waiting} further claims have no result yet; they stand in the scoreboard."])
+    return "\n".join([*lines, "", f"Claims without a result yet, in the scoreboard alone: {waiting}."])
 
 
 def _experts() -> str:
