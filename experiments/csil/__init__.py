@@ -20,6 +20,7 @@ SOURCE = Source(
         "features",
         "offline",
         "recurrent",
+        "vision",
     ),
-    planned={"csil.vision": ("Section 5", "The method scales to images.")},
+    planned={},
 )

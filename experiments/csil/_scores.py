@@ -1,10 +1,12 @@
 """What the MuJoCo frames of CSIL say: scores at the last evaluation and at the best, levels and leads."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from experiments.harness import stats
-from experiments.harness.claim import INCONCLUSIVE, REPRODUCED, Verdict, above
+from experiments.harness.claim import INCONCLUSIVE, REPRODUCED, Verdict, above, weakest
 
 
 def scores(frame: pd.DataFrame) -> pd.DataFrame:
@@ -99,6 +101,23 @@ def lead(first: pd.DataFrame, second: pd.DataFrame, about: str = "") -> Verdict:
     if verdict.verdict == REPRODUCED and behind:
         return verdict._replace(verdict=INCONCLUSIVE, note=f"{about} Yet clearly behind in {behind}.")
     return verdict
+
+
+def tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Last scores by method, of each clone (BC) those at its best number of steps."""
+    rows = scores(frame)
+    methods = dict.fromkeys(rows.method)
+    found = {name: (strongest if name.startswith("BC") else final)(rows, name) for name in methods}
+    return {name: table.sort_index(axis=1) for name, table in found.items()}
+
+
+def above_rivals(frame: pd.DataFrame, method: str, rivals: Callable[[str], bool]) -> Verdict:
+    """Whether a method is above all that `rivals` names: the check that speaks most against it, told with all means."""
+    found = tables(frame)
+    means = ", ".join(f"{name} {told(table)}" for name, table in found.items())
+    note = f"Mean scores: {means}. {scope(frame)}"
+    leads = [lead(found[method], table, note) for name, table in found.items() if rivals(name)]
+    return weakest(leads, expected=np.inf)
 
 
 def better(first: pd.DataFrame, second: pd.DataFrame) -> float:

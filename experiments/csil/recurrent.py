@@ -21,10 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.csil import _scores, _study
+from experiments.csil import _figures, _scores, _study
 from experiments.csil._study import Study, Task
 from experiments.harness import style
-from experiments.harness.claim import Claim, Verdict, weakest
+from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, bounded
 from imitation.control.csil import CoherentActor, CoherentSoftImitation
@@ -204,23 +204,9 @@ def _trained(
 # ---- decisions ----
 
 
-def tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Last scores by method, of each clone those at its best number of steps."""
-    rows = _scores.scores(frame)
-    found = {
-        name: (_scores.strongest if name.startswith("BC") else _scores.final)(rows, name)
-        for name in dict.fromkeys(rows.method)
-    }
-    return {name: table.sort_index(axis=1) for name, table in found.items()}
-
-
 def _decide(frame: pd.DataFrame, rivals: Callable[[str], bool]) -> Verdict:
-    """Recurrent CSIL is above all of these: the check that speaks most against it."""
-    found = tables(frame)
-    told = ", ".join(f"{name} {_scores.told(table)}" for name, table in found.items())
-    note = f"Mean scores: {told}. {_scores.scope(frame)}"
-    leads = [_scores.lead(found[GATED], table, note) for name, table in found.items() if rivals(name)]
-    return weakest(leads, expected=np.inf)
+    """Recurrent CSIL is above all of these."""
+    return _scores.above_rivals(frame, GATED, rivals)
 
 
 def decide_works(frame: pd.DataFrame) -> Verdict:
@@ -276,7 +262,7 @@ def figure(frame: pd.DataFrame) -> Figure:
     for (left, right), name in zip(np.reshape(axes, (-1, 2)), environments, strict=True):
         mine = frame[frame.env == name]
         _draw_last(left, mine)
-        _draw_curves(right, mine)
+        _figures.curves(right, mine, looks(frame))
         left.set(title=name, ylabel="last score, mean, 95 %\n(0: random, 1: expert)")
         right.set(title=name, ylabel="score\n(seeds thin, mean thick)")
     handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in looks(frame).items()]
@@ -290,30 +276,10 @@ def figure(frame: pd.DataFrame) -> Figure:
 
 def _draw_last(axis: Axes, frame: pd.DataFrame) -> None:
     """Means over seeds with their intervals: clone and CSIL of each policy class side by side."""
-    found, places = tables(frame), {SEEN: (0.0, style.BLACK, "s")}
+    found, places = _scores.tables(frame), {SEEN: (0.0, style.BLACK)}
     for number, (name, colour) in enumerate(looks(frame).items(), start=1):
         beside = 0.15 * (clone_of(name) in found)
-        places |= {clone_of(name): (number - beside, colour, "s")} if beside else {}
-        places |= {name: (number + beside, colour, "o")}
-    for name, (place, colour, marker) in places.items():
-        center, low, high = _scores.average(found[name])
-        bars = np.nan_to_num([[center - low], [high - center]])
-        axis.errorbar(place, center, bars, fmt=marker, markersize=4, color=colour)
-    axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.axhline(0, color=style.GREY, linewidth=0.7)
+        places |= {clone_of(name): (number - beside, colour)} if beside else {}
+        places |= {name: (number + beside, colour)}
     names = ["all seen", *(name.removeprefix(f"{GATED}, ") for name in looks(frame))]
-    axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-    axis.set(xlim=(-0.5, len(names) - 0.5))
-
-
-def _draw_curves(axis: Axes, frame: pd.DataFrame) -> None:
-    """Scores over the environment steps of each member."""
-    rows = _scores.scores(frame)
-    for name, colour in looks(frame).items():
-        mine = rows[rows.method == name]
-        table = mine.pivot_table(index="steps", columns=["demonstrations", "seed"], values="score")
-        axis.plot(table.index / 1000, table.to_numpy(), color=colour, linewidth=0.4, alpha=0.35)
-        axis.plot(table.index / 1000, table.mean(axis=1), color=colour)
-    axis.axhline(1, color=style.GREY, linewidth=0.7)
-    axis.axhline(0, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="thousand environment steps")
+    _figures.levels(axis, found, places, names)

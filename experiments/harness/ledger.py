@@ -73,9 +73,14 @@ def spread(verdict: Verdict) -> str:
 
 
 def load(results: Path) -> dict[str, Result]:
-    """The result that decides each experiment's claims: the largest complete scale."""
-    found = {name: result.largest(results, name) for name in catalogue.experiments()}
-    return {name: measured for name, measured in found.items() if measured is not None}
+    """The result that decides each experiment's claims."""
+    return deciding({name: result.every(results, name) for name in catalogue.experiments()})
+
+
+def deciding(found: dict[str, list[Result]]) -> dict[str, Result]:
+    """Of each experiment's results the one that decides its claims: the largest complete scale."""
+    chosen = {name: result.largest(each) for name, each in found.items()}
+    return {name: measured for name, measured in chosen.items() if measured is not None}
 
 
 def entries(measured: dict[str, Result], results: Path | None = None) -> list[Entry]:

@@ -8,11 +8,12 @@ import argparse
 import re
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
 
-from experiments.harness import catalogue, ledger
+from experiments.harness import catalogue, ledger, result
 from experiments.harness.files import CannotWriteError, write_whole
 from experiments.harness.page import page
 from experiments.harness.readme import updated as readme_with
@@ -24,16 +25,16 @@ from experiments.harness.style import rendered
 RESULTS = catalogue.ROOT / "results"
 
 
-def figures(measured: dict[str, Result]) -> dict[Path, bytes]:
-    """Every experiment's pictures, drawn from its frame: path -> content.
+def figures(measured: Iterable[Result]) -> dict[Path, bytes]:
+    """The results' pictures, each drawn from its frame: path -> content.
 
     A stale result keeps the pictures it has: the drawing may ask for columns that its frame does not have.
     """
     return {
-        result.folder / picture: content
-        for name, result in measured.items()
-        if not result.is_stale
-        for picture, content in rendered(catalogue.module(name).figure(result.frame)).items()
+        one.folder / picture: content
+        for one in measured
+        if not one.is_stale
+        for picture, content in rendered(catalogue.module(one.experiment).figure(one.frame)).items()
     }
 
 
@@ -61,8 +62,9 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
 
 
 def _write(results: Path, redraw: bool) -> list[ledger.Entry]:
-    measured = ledger.load(results)
-    due = {name: result for name, result in measured.items() if redraw or _needs_drawing(result)}
+    found = {name: result.every(results, name) for name in catalogue.experiments()}
+    measured = ledger.deciding(found)
+    due = [one for each in found.values() for one in each if redraw or _needs_drawing(one)]
     for path, content in figures(due).items():
         write_whole(path, content)
     rows = ledger.entries(measured, results)
@@ -71,16 +73,18 @@ def _write(results: Path, redraw: bool) -> list[ledger.Entry]:
     return rows
 
 
-def _needs_drawing(result: Result) -> bool:
+def _needs_drawing(one: Result) -> bool:
     """A picture is missing, or shards lie there: joined, they may have replaced what was drawn."""
-    return not (result.folder / "figure.png").exists() or (result.folder / "shards").is_dir()
+    return not (one.folder / "figure.png").exists() or (one.folder / "shards").is_dir()
 
 
 def differences(results: Path) -> list[Path]:
     """Files that are not what the CSVs in `results` give."""
-    measured = ledger.load(results)
+    found = {name: result.every(results, name) for name in catalogue.experiments()}
+    measured = ledger.deciding(found)
     texts = summaries(results, ledger.entries(measured, results), measured)
-    expected = {path: text.encode() for path, text in texts.items()} | figures(measured)
+    drawn = figures(one for each in found.values() for one in each)
+    expected = {path: text.encode() for path, text in texts.items()} | drawn
     return [path for path, content in expected.items() if not _same(path, content)]
 
 

@@ -34,10 +34,14 @@ class Result:
         )
 
 
-def largest(results: Path, experiment: str) -> Result | None:
-    """The result of the largest complete scale that the present code measured, or else of the largest; or None."""
+def every(results: Path, experiment: str) -> list[Result]:
+    """The results at all complete scales, the largest first."""
     each = [read(results, experiment, scale) for scale in reversed(catalogue.scales(experiment))]
-    found = [one for one in each if one is not None]
+    return [one for one in each if one is not None]
+
+
+def largest(found: list[Result]) -> Result | None:
+    """Of an experiment's results the largest that the present code measured, or else the largest; or None."""
     return next((one for one in found if not one.is_stale), found[0] if found else None)
 
 

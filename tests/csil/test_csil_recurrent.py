@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.csil import _study
+from experiments.csil import _scores, _study
 from experiments.csil import recurrent as experiment
 from experiments.csil.recurrent import RememberedTask, clone_of
 from experiments.harness import catalogue
@@ -113,7 +113,7 @@ def returns(frame, method, update):
 
 def test_the_smoke_run_draws_and_tells_all_methods(smoke):
     assert smoke.value.notna().all()
-    assert set(experiment.tables(smoke)) == set(LEVELS)
+    assert set(_scores.tables(smoke)) == set(LEVELS)
     assert len(experiment.figure(smoke).axes) == 2 * len(SMOKE.env)
 
 

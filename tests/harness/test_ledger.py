@@ -221,6 +221,19 @@ def test_report_is_reproducible_and_the_check_sees_every_change(tmp_path: Path) 
     assert picture in report.differences(tmp_path)
 
 
+def test_figures_of_smaller_scales_are_drawn_and_checked_too(tmp_path: Path) -> None:
+    for scale in ("smoke", "laptop"):
+        run(tmp_path, f"scale={scale}")
+    drawings = [tmp_path / "critique/finite_sample" / scale / "figure.svg" for scale in ("laptop", "smoke")]
+    report.write(tmp_path, redraw=True)
+    assert report.differences(tmp_path) == []
+    for drawing in drawings:
+        drawing.write_text("another")
+    assert set(drawings) <= set(report.differences(tmp_path))  # the page holds the larger scale's
+    report.write(tmp_path, redraw=True)
+    assert report.differences(tmp_path) == []
+
+
 def test_claims_csv_has_the_promised_columns() -> None:
     rows = list(csv.DictReader(io.StringIO(ledger.as_csv(ledger.entries({})))))
     columns = "id,source,location,statement,printed,measured,low,high,verdict,scale,experiment,note,measures"

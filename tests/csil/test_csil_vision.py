@@ -1,0 +1,141 @@
+"""CSIL from pixels: decisions on made-up frames, what is refused, a run that was killed, the smoke run."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.csil import _scores, _study
+from experiments.csil import vision as experiment
+from experiments.csil.vision import NOTHING, PIXELS, STATES, clone_of
+from experiments.harness import catalogue
+from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, checked
+
+SMOKE = catalogue.canonical("csil/vision", "smoke")
+LEVELS = {clone_of(STATES): 0.6, clone_of(PIXELS): 0.4, PIXELS: 0.8, NOTHING: 0.3, STATES: 0.9}
+
+
+def made_up(changed=None, spread=0.02):
+    """Last scores by method with a spread over seeds; `changed` stands for some of LEVELS."""
+    rows = []
+    for seed, jump in enumerate(np.linspace(-1, 1, 6)):
+        for method, level in (LEVELS | (changed or {}) | {"expert": 1.0, "random": 0.0}).items():
+            score, learns = level + spread * jump * (method == PIXELS), method in experiment.METHODS
+            # Learners have a better evaluation before the last, clones a worse one after their best.
+            for update, value in ((8, score + 0.3 * learns), (9, score - 0.3 * method.startswith("BC"))):
+                place = {"env": "Hopper-v5", "method": method, "demonstrations": 3, "seed": seed}
+                place |= {"update": update, "steps": update * learns}
+                if update == 8 or learns or method.startswith("BC"):
+                    rows.append({**place, "metric": "return", "value": 1000 * value})
+                    rows.append({**place, "metric": "diverged", "value": 0.0})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (made_up(), REPRODUCED),
+        (made_up(spread=2), INCONCLUSIVE),
+        (made_up({clone_of(PIXELS): 0.9}), REFUTED),
+        (made_up({NOTHING: 0.9}), REFUTED),  # negative control: it does better without its reward
+        (made_up({clone_of(STATES): 1.0}), REPRODUCED),  # what states would give is no rival
+    ],
+)
+def test_whether_it_scales_to_images(frame, verdict):
+    assert experiment.decide(frame).verdict == verdict
+
+
+def test_the_smallest_lead_is_told():
+    assert experiment.decide(made_up()).measured == pytest.approx(0.4, abs=0.01)
+
+
+def test_what_is_smaller_than_published_refutes_nothing():
+    (claim,), frame = experiment.CLAIMS, made_up({PIXELS: 0.0})
+    assert claim.verdict(made_up(), "laptop").verdict == INCONCLUSIVE
+    assert claim.verdict(frame, "overnight").verdict == INCONCLUSIVE
+    assert claim.verdict(frame, "paper").verdict == REFUTED
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"pixels": 15}, {"pixels": 17}, {"pictures": 0}, {"channels": [4, 4]}, {"channels": [4, 0, 4]}, {"told": 0}],
+)
+def test_bad_values_are_refused(wrong):
+    with pytest.raises(BadInputError, match=next(iter(wrong))):
+        checked(experiment.Config, asdict(SMOKE) | wrong)
+
+
+def test_a_body_that_cannot_be_drawn_is_refused():
+    with pytest.raises(BadInputError, match=r"env=Ant-v5.*must be one of HalfCheetah-v5"):
+        replace(SMOKE, env=["Ant-v5"])
+
+
+def test_pictures_in_a_row_need_every_step():
+    with pytest.raises(BadInputError, match=r"demonstrations\.keep=5: pictures in a row need 1"):
+        replace(SMOKE, demonstrations=replace(SMOKE.demonstrations, keep=5))
+
+
+QUICK = replace(SMOKE, start=min(SMOKE.cloning))  # CSIL does not start where the clones end
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return experiment.run(QUICK, Context())
+
+
+def returns(frame, method, update):
+    mine = frame[(frame.method == method) & (frame["update"] == update) & (frame.metric == "return")]
+    return mine.set_index("seed").value
+
+
+def test_the_run_draws_and_tells_all_methods(quick):
+    assert quick.value.notna().all()
+    assert set(_scores.tables(quick[quick.metric != "seen"])) == set(LEVELS)
+    assert len(experiment.figure(quick).axes) == 3 * len(SMOKE.env)
+    shards = [quick, quick.assign(seed=quick.seed + 2)]  # each shows a demonstration
+    assert len(experiment.figure(pd.concat(shards, ignore_index=True)).axes) == 3 * len(SMOKE.env)
+
+
+def test_every_training_starts_from_the_clone_of_start(quick):
+    for method, seen in ((PIXELS, PIXELS), (NOTHING, PIXELS), (STATES, STATES)):
+        first = returns(quick, method, 0)
+        assert len(first) == len(SMOKE.seeds)
+        pd.testing.assert_series_equal(first, returns(quick, clone_of(seen), QUICK.start))
+        assert not first.equals(returns(quick, clone_of(seen), max(SMOKE.cloning)))
+
+
+def test_a_member_is_what_it_would_be_alone(quick):
+    alone = experiment.run(replace(QUICK, seeds=[1]), Context())
+    mine = quick[(quick.seed == 1) & (quick.metric == "return")].reset_index(drop=True)
+    theirs = alone[alone.metric == "return"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, theirs, rtol=1e-3)
+
+
+class KilledError(Exception):
+    """Stands for a kill right after a checkpoint."""
+
+
+@pytest.mark.parametrize(
+    ("after", "name"),
+    [(2, clone_of(STATES)), (5, clone_of(PIXELS)), (9, "pixels training"), (11, "pixels, no reward training")],
+)
+def test_a_killed_run_goes_on_to_the_same_rows(quick, tmp_path, monkeypatch, after, name):
+    keep, kept = Context.keep, []
+
+    def keep_and_die(self, name, state):
+        keep(self, name, state)
+        kept.append(name)
+        if len(kept) == after:
+            raise KilledError
+
+    monkeypatch.setattr(_study, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(Context, "keep", keep_and_die)
+    with pytest.raises(KilledError):
+        experiment.run(QUICK, Context(tmp_path, "key"))
+    assert kept[-1] == f"{SMOKE.env[0]} {name}", kept
+    monkeypatch.setattr(Context, "keep", keep)
+    found = experiment.run(QUICK, Context(tmp_path, "key"))
+    pd.testing.assert_frame_equal(found, quick, check_dtype=False)
