@@ -3,10 +3,10 @@
 import copy
 from dataclasses import asdict, replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import BOTH, last_scores
 
 from experiments.csil import _study
 from experiments.csil import offline as experiment
@@ -28,27 +28,14 @@ LEVELS = {
 }
 
 
-def made_up(environments=("Hopper-v5", "HalfCheetah-v5"), spread=0.02, **changed):
-    """Last scores by method with a spread over seeds; names of `changed` stand for those of LEVELS."""
+def made_up(environments=BOTH, spread=0.02, **changed):
+    """Last scores with a spread over seeds of CSIL's; names of `changed` stand for those of LEVELS."""
     names = {"csil": "CSIL offline", "nothing": "no reward", "both": "BC of both", "bc": "BC", "data": "data"}
     names |= {"tuned": "BC of both, fitted on"}
-    levels = LEVELS | {names[key]: value for key, value in changed.items()} | {"expert": 1.0, "random": 0.0}
-    rows = []
-    for env in environments:
-        for noise in (0.5, 1.0):
-            for seed, jump in enumerate(np.linspace(-1, 1, 6)):
-                for method, level in levels.items():
-                    score = level(env) if callable(level) else level
-                    score += spread * jump * (method == "CSIL offline")
-                    # Learners have a better evaluation before the last, clones a worse one after their best.
-                    learns = method in ("CSIL offline", "no reward")
-                    for update, value in ((8, score + 0.3 * learns), (9, score - 0.3 * method.startswith("BC"))):
-                        place = {"env": env, "method": method, "demonstrations": 3, "seed": seed, "noise": noise}
-                        place |= {"update": update, "steps": update * learns}
-                        if update == 8 or learns or method in ("BC", "BC of both"):
-                            rows.append({**place, "metric": "return", "value": 1000 * value})
-                            rows.append({**place, "metric": "diverged", "value": 0.0})
-    return pd.DataFrame(rows)
+    levels = LEVELS | {names[key]: value for key, value in changed.items()}
+    roles = "CSIL offline", ("CSIL offline", "no reward"), ("BC", "BC of both")
+    parts = [last_scores(levels, *roles, environments, spread, noise=noise) for noise in (0.5, 1.0)]
+    return pd.concat(parts, ignore_index=True)
 
 
 @pytest.mark.parametrize(
@@ -152,25 +139,9 @@ def test_data_without_noise_are_the_experts_and_each_seeds_own():
     assert noisy.rows.action.var().item() == pytest.approx(1 / 3, abs=0.08)
 
 
-class KilledError(Exception):
-    """Stands for a kill right after a checkpoint."""
-
-
 @pytest.mark.parametrize("after", [1, 4, 6, 9])
-def test_a_killed_run_goes_on_to_the_same_rows(smoke, tmp_path, monkeypatch, after):
-    keep, kept = Context.keep, []
-
-    def keep_and_die(self, name, state):
-        keep(self, name, state)
-        kept.append(name)
-        if len(kept) == after:
-            raise KilledError
-
+def test_a_killed_run_goes_on_to_the_same_rows(smoke, killed_and_resumed, after):
     quick = replace(SMOKE, noise=SMOKE.noise[:1])
-    monkeypatch.setattr(experiment._study, "KEEP_SECONDS", 0)
-    monkeypatch.setattr(Context, "keep", keep_and_die)
-    with pytest.raises(KilledError):
-        experiment.run(quick, Context(tmp_path, "key"))
-    monkeypatch.setattr(Context, "keep", keep)
-    found, whole = experiment.run(quick, Context(tmp_path, "key")), smoke[smoke.noise == quick.noise[0]]
-    pd.testing.assert_frame_equal(found, whole.reset_index(drop=True), check_dtype=False)
+    _, found = killed_and_resumed(experiment.run, quick, after)
+    whole = smoke[smoke.noise == quick.noise[0]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, whole, check_dtype=False)

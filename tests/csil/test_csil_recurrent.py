@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import last_scores
 
 from experiments.csil import _scores, _study
 from experiments.csil import recurrent as experiment
@@ -28,24 +29,10 @@ LEVELS = {
 }
 
 
-def made_up(changed=None, environments=("Hopper-v5", "HalfCheetah-v5"), spread=0.02):
-    """Last scores by method with a spread over seeds; `changed` stands for some of LEVELS."""
-    levels = LEVELS | (changed or {}) | {"expert": 1.0, "random": 0.0}
-    rows = []
-    for env in environments:
-        for seed, jump in enumerate(np.linspace(-1, 1, 6)):
-            for method, level in levels.items():
-                score = level(env) if callable(level) else level
-                score += spread * jump * (method == GATED)
-                # Learners have a better evaluation before the last, clones a worse one after their best.
-                learns = method in (*SMOKE.memories, experiment.NOTHING)
-                for update, value in ((8, score + 0.3 * learns), (9, score - 0.3 * method.startswith("BC"))):
-                    place = {"env": env, "method": method, "demonstrations": 3, "seed": seed}
-                    place |= {"update": update, "steps": update * learns}
-                    if update == 8 or learns or method.startswith("BC"):
-                        rows.append({**place, "metric": "return", "value": 1000 * value})
-                        rows.append({**place, "metric": "diverged", "value": 0.0})
-    return pd.DataFrame(rows)
+def made_up(changed=None, **spread):
+    """Last scores with a spread over seeds of recurrent CSIL's; `changed` stands for some of LEVELS."""
+    learners, clones = (*SMOKE.memories, experiment.NOTHING), [name for name in LEVELS if name.startswith("BC")]
+    return last_scores(LEVELS | (changed or {}), GATED, learners, clones, **spread)
 
 
 @pytest.mark.parametrize(
@@ -165,29 +152,12 @@ def test_training_starts_from_the_clone_of_start_which_need_not_be_the_last(quic
         assert not first.equals(returns(quick, clone_of(memory), max(SMOKE.cloning)))
 
 
-class KilledError(Exception):
-    """Stands for a kill right after a checkpoint."""
-
-
 @pytest.mark.parametrize(
     ("after", "name"),
     [(2, experiment.SEEN), (9, "last 1 training"), (18, clone_of(GATED)), (19, clone_of(GATED)),
      (21, "recurrent training"), (23, "recurrent, no reward training")],
 )  # fmt: skip
-def test_a_killed_run_goes_on_to_the_same_rows(quick, tmp_path, monkeypatch, after, name):
-    keep, kept = Context.keep, []
-
-    def keep_and_die(self, name, state):
-        keep(self, name, state)
-        kept.append(name)
-        if len(kept) == after:
-            raise KilledError
-
-    monkeypatch.setattr(_study, "KEEP_SECONDS", 0)
-    monkeypatch.setattr(Context, "keep", keep_and_die)
-    with pytest.raises(KilledError):
-        experiment.run(QUICK, Context(tmp_path, "key"))
-    assert kept[-1] == f"{SMOKE.env[0]} {name}"
-    monkeypatch.setattr(Context, "keep", keep)
-    found = experiment.run(QUICK, Context(tmp_path, "key"))
+def test_a_killed_run_goes_on_to_the_same_rows(quick, killed_and_resumed, after, name):
+    last, found = killed_and_resumed(experiment.run, QUICK, after)
+    assert last == f"{SMOKE.env[0]} {name}"
     pd.testing.assert_frame_equal(found, quick, check_dtype=False)

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, replace
 
-import numpy as np
 import pandas as pd
 import pytest
+from made_up import last_scores
 
-from experiments.csil import _scores, _study
+from experiments.csil import _scores
 from experiments.csil import vision as experiment
 from experiments.csil.vision import NOTHING, PIXELS, STATES, clone_of
 from experiments.harness import catalogue
@@ -16,22 +16,12 @@ from experiments.harness.schema import BadInputError, checked
 
 SMOKE = catalogue.canonical("csil/vision", "smoke")
 LEVELS = {clone_of(STATES): 0.6, clone_of(PIXELS): 0.4, PIXELS: 0.8, NOTHING: 0.3, STATES: 0.9}
+CLONES = (clone_of(STATES), clone_of(PIXELS))
 
 
 def made_up(changed=None, spread=0.02):
-    """Last scores by method with a spread over seeds; `changed` stands for some of LEVELS."""
-    rows = []
-    for seed, jump in enumerate(np.linspace(-1, 1, 6)):
-        for method, level in (LEVELS | (changed or {}) | {"expert": 1.0, "random": 0.0}).items():
-            score, learns = level + spread * jump * (method == PIXELS), method in experiment.METHODS
-            # Learners have a better evaluation before the last, clones a worse one after their best.
-            for update, value in ((8, score + 0.3 * learns), (9, score - 0.3 * method.startswith("BC"))):
-                place = {"env": "Hopper-v5", "method": method, "demonstrations": 3, "seed": seed}
-                place |= {"update": update, "steps": update * learns}
-                if update == 8 or learns or method.startswith("BC"):
-                    rows.append({**place, "metric": "return", "value": 1000 * value})
-                    rows.append({**place, "metric": "diverged", "value": 0.0})
-    return pd.DataFrame(rows)
+    """Last scores with a spread over seeds of CSIL's; `changed` stands for some of LEVELS."""
+    return last_scores(LEVELS | (changed or {}), PIXELS, experiment.METHODS, CLONES, ["Hopper-v5"], spread)
 
 
 @pytest.mark.parametrize(
@@ -114,28 +104,11 @@ def test_a_member_is_what_it_would_be_alone(quick):
     pd.testing.assert_frame_equal(mine, theirs, rtol=1e-3)
 
 
-class KilledError(Exception):
-    """Stands for a kill right after a checkpoint."""
-
-
 @pytest.mark.parametrize(
     ("after", "name"),
     [(2, clone_of(STATES)), (5, clone_of(PIXELS)), (9, "pixels training"), (11, "pixels, no reward training")],
 )
-def test_a_killed_run_goes_on_to_the_same_rows(quick, tmp_path, monkeypatch, after, name):
-    keep, kept = Context.keep, []
-
-    def keep_and_die(self, name, state):
-        keep(self, name, state)
-        kept.append(name)
-        if len(kept) == after:
-            raise KilledError
-
-    monkeypatch.setattr(_study, "KEEP_SECONDS", 0)
-    monkeypatch.setattr(Context, "keep", keep_and_die)
-    with pytest.raises(KilledError):
-        experiment.run(QUICK, Context(tmp_path, "key"))
-    assert kept[-1] == f"{SMOKE.env[0]} {name}", kept
-    monkeypatch.setattr(Context, "keep", keep)
-    found = experiment.run(QUICK, Context(tmp_path, "key"))
+def test_a_killed_run_goes_on_to_the_same_rows(quick, killed_and_resumed, after, name):
+    last, found = killed_and_resumed(experiment.run, QUICK, after)
+    assert last == f"{SMOKE.env[0]} {name}"
     pd.testing.assert_frame_equal(found, quick, check_dtype=False)
