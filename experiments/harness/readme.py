@@ -47,8 +47,8 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
             cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
             lines.append("| " + " | ".join(cells) + " |")
     waiting = len(rows) - len(lines) + 1
-    told = f"Claims without a result yet, in the scoreboard alone: {waiting}." if waiting else "Every claim has a result."
-    return "\n".join([*lines, "", told])
+    missing = f"Claims without a result yet, in the scoreboard alone: {waiting}."
+    return "\n".join([*lines, "", missing if waiting else "Every claim has a result."])
 
 
 def _experts() -> str:
