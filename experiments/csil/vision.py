@@ -238,7 +238,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         found = _scores.tables(scores)
         places = {clone_of(STATES): (1.85, style.ORANGE), STATES: (2.15, style.ORANGE), NOTHING: (1.0, style.VERMILION)}
         places |= {clone_of(PIXELS): (-0.15, style.BLUE), PIXELS: (0.15, style.BLUE)}
-        _figures.levels(middle, found, places, ["pixels", "pixels, no reward", "states"])
+        _figures.levels(middle, found, places, ["pixels", "no reward", "states"])
         _figures.curves(right, scores, LOOKS)
         middle.set(title=name, ylabel="last score, mean, 95 %\n(0: random, 1: expert)")
         right.set(title=name, ylabel="score\n(seeds thin, mean thick)")
