@@ -17,10 +17,10 @@ KERNELS, STRIDES = (4, 3, 3), (2, 2, 1)
 
 
 class Sight(nn.Module):
-    """P convolutional networks, then a linear layer, a layer norm and tanh, as Yarats et al. 2021 end theirs.
+    """P convolutional networks, then a linear layer, a layer norm without weights and tanh.
 
-    Three convolutions with ReLU, of kernels 4, 3, 3 and strides 2, 2, 1. Weights (P, out, in, k, k) and biases (P, out)
-    start uniform on +-1/sqrt(inputs of a unit) as torch's.
+    The end is much as in DrQ-v2 (Yarats et al. 2021). Three convolutions with ReLU, of kernels 4, 3, 3 and strides
+    2, 2, 1. Weights (P, out, in, k, k) and biases (P, out) start uniform on +-1/sqrt(inputs of a unit) as torch's.
 
     Args:
         shape: F, H, W of the pictures.
