@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from experiments.csil import _scores
 from experiments.harness import style
@@ -43,6 +45,16 @@ def curves(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, str]) -> None:
         axis.plot(table.index / 1000, table.mean(axis=1), color=colour)
     _limits(axis)
     axis.set(xlabel="thousand environment steps")
+
+
+def legend(drawing: Figure, looks: Mapping[str, str], columns: int) -> None:
+    """Above the panels: the colours of CSIL's methods, and the marks of `levels`."""
+    handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in looks.items()]
+    handles += [
+        Line2D([], [], color=style.BLACK, marker=marker, linestyle="", label=label)
+        for marker, label in (("s", "clone"), ("o", "CSIL"))
+    ]
+    drawing.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def _limits(axis: Axes) -> None:

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from experiments.csil import _figures, _scores, _study
 from experiments.csil._study import Study, Task
@@ -265,12 +264,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         _figures.curves(right, mine, looks(frame))
         left.set(title=name, ylabel="last score, mean, 95 %\n(0: random, 1: expert)")
         right.set(title=name, ylabel="score\n(seeds thin, mean thick)")
-    handles = [Line2D([], [], color=colour, label=f"CSIL, {name}") for name, colour in looks(frame).items()]
-    handles += [
-        Line2D([], [], color=style.BLACK, marker=marker, linestyle="", label=label)
-        for marker, label in (("s", "clone"), ("o", "CSIL"))
-    ]
-    drawing.legend(handles=handles, loc="outside upper center", ncols=3)
+    _figures.legend(drawing, looks(frame), columns=3)
     return drawing
 
 

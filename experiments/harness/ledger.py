@@ -74,7 +74,12 @@ def spread(verdict: Verdict) -> str:
 
 def load(results: Path) -> dict[str, Result]:
     """The result that decides each experiment's claims."""
-    return deciding({name: result.every(results, name) for name in catalogue.experiments()})
+    return deciding(every(results))
+
+
+def every(results: Path) -> dict[str, list[Result]]:
+    """Each experiment's results, the largest scale first."""
+    return {name: result.every(results, name) for name in catalogue.experiments()}
 
 
 def deciding(found: dict[str, list[Result]]) -> dict[str, Result]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from experiments.harness import catalogue, ledger, result
+from experiments.harness import catalogue, ledger
 from experiments.harness.files import CannotWriteError, write_whole
 from experiments.harness.page import page
 from experiments.harness.readme import updated as readme_with
@@ -31,10 +31,10 @@ def figures(measured: Iterable[Result]) -> dict[Path, bytes]:
     A stale result keeps the pictures it has: the drawing may ask for columns that its frame does not have.
     """
     return {
-        one.folder / picture: content
-        for one in measured
-        if not one.is_stale
-        for picture, content in rendered(catalogue.module(one.experiment).figure(one.frame)).items()
+        result.folder / picture: content
+        for result in measured
+        if not result.is_stale
+        for picture, content in rendered(catalogue.module(result.experiment).figure(result.frame)).items()
     }
 
 
@@ -62,7 +62,7 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
 
 
 def _write(results: Path, redraw: bool) -> list[ledger.Entry]:
-    found = {name: result.every(results, name) for name in catalogue.experiments()}
+    found = ledger.every(results)
     measured = ledger.deciding(found)
     due = [one for each in found.values() for one in each if redraw or _needs_drawing(one)]
     for path, content in figures(due).items():
@@ -73,14 +73,14 @@ def _write(results: Path, redraw: bool) -> list[ledger.Entry]:
     return rows
 
 
-def _needs_drawing(one: Result) -> bool:
+def _needs_drawing(result: Result) -> bool:
     """A picture is missing, or shards lie there: joined, they may have replaced what was drawn."""
-    return not (one.folder / "figure.png").exists() or (one.folder / "shards").is_dir()
+    return not (result.folder / "figure.png").exists() or (result.folder / "shards").is_dir()
 
 
 def differences(results: Path) -> list[Path]:
     """Files that are not what the CSVs in `results` give."""
-    found = {name: result.every(results, name) for name in catalogue.experiments()}
+    found = ledger.every(results)
     measured = ledger.deciding(found)
     texts = summaries(results, ledger.entries(measured, results), measured)
     drawn = figures(one for each in found.values() for one in each)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from imitation.control.imitation_rows import DemonstrationRows, ImitationTrainin
 from imitation.control.replay import Replay, Transitions
 from imitation.control.sac import SoftActorCritic
 from imitation.control.training import Plan
-from imitation.envs.control import Environments
+from imitation.envs.control import Environments, Step
 
 
 @pytest.fixture
@@ -70,3 +70,27 @@ def on_pendulum() -> Callable[[SoftActorCritic], ImitationTraining]:
         return ImitationTraining(learner, environments, replay, Plan(20, 12, 16, 20), DemonstrationRows([steps]))
 
     return training
+
+
+class Recorded(NamedTuple):
+    """Two members' Hoppers under random actions, which make them fall after some twenty steps.
+
+    actions: (T, 2, 1, 3). steps: what each gave. before: the observations that they were taken at, (2, 1, T, 11).
+    """
+
+    actions: torch.Tensor
+    steps: list[Step]
+    before: torch.Tensor
+
+
+@pytest.fixture(scope="session")
+def hoppers() -> Recorded:
+    """Sixty steps from the seeds 3 and 4."""
+    actions = torch.rand(60, 2, 1, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    environments = Environments("Hopper-v5", [3, 4])
+    environments.reset()
+    steps, before = [], []
+    for action in actions:
+        before.append(environments.observation)
+        steps.append(environments.step(action))
+    return Recorded(actions, steps, torch.stack(before, 2))

@@ -7,16 +7,11 @@ import torch
 from imitation.control.imitation_rows import DemonstrationRows, Steps
 from imitation.control.pictured import PicturedEnvironments, packed, pictured, sighted, unpacked
 from imitation.control.replay import Replay, Transitions
-from imitation.envs.control import Environments
 from imitation.envs.pictures import SideView
 from imitation.policies.sight import Sight
 from imitation.population import Generators
 
-NAME, PIXELS, FRAMES, STEPS = "Hopper-v5", 16, 3, 60  # random actions make it fall after some twenty steps
-
-
-def actions() -> torch.Tensor:
-    return torch.rand(STEPS, 2, 1, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+NAME, PIXELS, FRAMES = "Hopper-v5", 16, 3
 
 
 @pytest.fixture(scope="module")
@@ -24,27 +19,15 @@ def sight() -> Sight:
     return Sight((FRAMES, PIXELS, PIXELS), Generators([0, 1]), (4, 4, 4), 5).requires_grad_(False)
 
 
-@pytest.fixture(scope="module")
-def recorded() -> tuple[list, torch.Tensor]:
-    """Steps of the environments as they are, and the observations before them."""
-    environments = Environments(NAME, [3, 4])
-    environments.reset()
-    steps, before = [], []
-    for action in actions():
-        before.append(environments.observation)
-        steps.append(environments.step(action))
-    return steps, torch.stack(before, 2)
-
-
-def as_rows(steps: list, before: torch.Tensor) -> DemonstrationRows:
+def as_rows(actions: torch.Tensor, steps: list, before: torch.Tensor) -> DemonstrationRows:
     """The steps as demonstrations: which action followed is not known at the end of an episode."""
     members = []
     for member in range(2):
-        taken = actions()[:, member, 0].numpy()
+        taken = actions[:, member, 0].numpy()
         next_action = np.concatenate([taken[1:], taken[:1]])
         next_action[[bool(step.finished[member, 0]) for step in steps]] = np.nan
         following = torch.stack([step.following[member, 0] for step in steps]).numpy()
-        members.append(Steps(before[member, 0].numpy(), taken, following, np.zeros(STEPS), next_action))
+        members.append(Steps(before[member, 0].numpy(), taken, following, np.zeros(len(steps)), next_action))
     return DemonstrationRows(members)
 
 
@@ -55,17 +38,17 @@ def same(live: torch.Tensor, record: torch.Tensor) -> None:
     assert int(near.abs().max()) <= 1
 
 
-def test_what_is_seen_in_the_environments_is_what_is_seen_of_the_record(sight, recorded):
-    steps, before = recorded
+def test_what_is_seen_in_the_environments_is_what_is_seen_of_the_record(sight, hoppers):
+    actions, steps, _ = hoppers
     finished = torch.stack([step.finished[:, 0] for step in steps], 1)
     assert bool(finished[:, :-1].any(1).all())  # each member began anew at least once
-    rows, view = as_rows(steps, before), SideView(NAME, PIXELS)
+    rows, view = as_rows(*hoppers), SideView(NAME, PIXELS)
     told = sighted(rows, pictured(rows, view, FRAMES), sight).rows
 
     environments = PicturedEnvironments(sight, view, NAME, [3, 4])
     assert environments.observation_dim == 5 + FRAMES * PIXELS**2 // 4
     environments.reset()
-    for number, (action, step) in enumerate(zip(actions(), steps, strict=True)):
+    for number, (action, step) in enumerate(zip(actions, steps, strict=True)):
         same(environments.observation[:, 0], told.observation[:, number])
         found = environments.step(action)
         same(found.following[:, 0], told.following[:, number])
@@ -73,14 +56,14 @@ def test_what_is_seen_in_the_environments_is_what_is_seen_of_the_record(sight, r
             assert torch.equal(getattr(found, name), getattr(step, name)), name
 
 
-def test_stacks_hold_the_last_pictures_and_begin_with_copies_of_the_first(recorded):
-    steps, before = recorded
-    rows, view = as_rows(steps, before), SideView(NAME, PIXELS)
+def test_stacks_hold_the_last_pictures_and_begin_with_copies_of_the_first(hoppers):
+    _, steps, before = hoppers
+    rows, view = as_rows(*hoppers), SideView(NAME, PIXELS)
     found = pictured(rows, view, FRAMES)
     stacks, after = (value.unflatten(-1, (FRAMES, PIXELS, PIXELS)) for value in found)
     for member in range(2):
         first, place = 0, 0.0
-        for row in range(STEPS):
+        for row in range(len(steps)):
             fresh = row == 0 or bool(steps[row - 1].finished[member, 0])
             first, observation = row if fresh else first, before[member, 0, row]
             place = 0.0 if fresh else place + view.seconds * float(view.speed(observation))
@@ -90,7 +73,7 @@ def test_stacks_hold_the_last_pictures_and_begin_with_copies_of_the_first(record
             assert torch.equal(stacks[member, row, 0], stacks[member, max(row - 2, first), -1])
             assert torch.equal(stacks[member, row, 1], stacks[member, max(row - 1, first), -1])
             assert torch.equal(after[member, row, :-1], stacks[member, row, 1:])
-            if row + 1 < STEPS and not bool(steps[row].finished[member, 0]):
+            if row + 1 < len(steps) and not bool(steps[row].finished[member, 0]):
                 near = (after[member, row, -1].int() - stacks[member, row + 1, -1].int()).abs()
                 assert int(near.max()) <= 1
 

@@ -9,28 +9,11 @@ import torch
 from imitation.control.imitation_rows import DemonstrationRows, Steps
 from imitation.control.remembered import RememberedEnvironments, beginnings, flickering, remembered, shown
 from imitation.control.replay import Transitions
-from imitation.envs.control import Environments
 from imitation.policies.memory import GatedMemory, LastFrames
 from imitation.population import Generators
 
-NAME, WIDTH, STEPS = "Hopper-v5", 11, 60  # random actions make it fall after some twenty steps
+NAME, WIDTH = "Hopper-v5", 11
 SHARE = 0.5
-
-
-def actions() -> torch.Tensor:
-    return torch.rand(STEPS, 2, 1, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-@pytest.fixture(scope="module")
-def recorded() -> tuple[list, torch.Tensor]:
-    """Steps of the environments as they are, and the observations before them."""
-    environments = Environments(NAME, [3, 4])
-    environments.reset()
-    steps, before = [], []
-    for action in actions():
-        before.append(environments.observation)
-        steps.append(environments.step(action))
-    return steps, torch.stack(before, 2)
 
 
 def seen_of(states: torch.Tensor, memory) -> torch.Tensor:
@@ -39,12 +22,12 @@ def seen_of(states: torch.Tensor, memory) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("memory", [GatedMemory(WIDTH + 1, Generators([0, 1]), 4), LastFrames(WIDTH + 1, 3)])
-def test_states_in_the_environments_are_those_of_what_was_recorded(memory, recorded):
-    steps, before = recorded
+def test_states_in_the_environments_are_those_of_what_was_recorded(memory, hoppers):
+    actions, steps, before = hoppers
     environments = RememberedEnvironments(memory, SHARE, NAME, [3, 4])
     environments.reset()
     states, after = [], []
-    for action, step in zip(actions(), steps, strict=True):
+    for action, step in zip(actions, steps, strict=True):
         states.append(environments.observation)
         found = environments.step(action)
         after.append(found.following)
