@@ -39,8 +39,12 @@ def made_up(scores: dict[str, list[float]], counts=(1, 3), env="HalfCheetah-v5",
     return pd.DataFrame(rows)
 
 
+ALL, OVER = experiment.CLAIMS[:3], {claim.id.split(".")[-1]: claim for claim in experiment.CLAIMS[3:]}
+
+
 def verdicts(frame) -> dict[str, str]:
-    return {claim.id.removeprefix("csil."): claim.decide(frame).verdict for claim in experiment.CLAIMS}
+    """Of what is claimed of all rivals together."""
+    return {claim.id.removeprefix("csil."): claim.decide(frame).verdict for claim in ALL}
 
 
 def test_scores_are_zero_for_random_and_one_for_the_expert():
@@ -84,6 +88,31 @@ def test_a_lead_on_average_does_not_make_up_for_a_condition_that_is_lost():
     assert verdicts(pd.concat([ahead, behind]))["mujoco"] == INCONCLUSIVE
 
 
+def test_rivals_one_by_one():
+    scores = {"BC": [0.1, 0.4], "CSIL": [0.3, 0.6], "SQIL": [0.2, 0.9], "P2IL": [0.1, 0.6]}
+    found = {name: claim.decide(made_up(scores)).verdict for name, claim in OVER.items()}
+    assert found == {"bc": REPRODUCED, "sqil": REFUTED, "p2il": INCONCLUSIVE, "iq-learn": NOT_RUN, "dac": NOT_RUN}
+
+
+def test_dac_is_a_rival_only_where_no_episode_ends():
+    scores = {"BC": [0.1], "CSIL": [0.6], "DAC": [0.9]}
+    endless, ends = made_up(scores | {"DAC": [0.1]}), made_up(scores, env="Hopper-v5")
+    assert OVER["dac"].decide(ends).verdict == NOT_RUN
+    found = OVER["dac"].decide(pd.concat([endless, ends]))
+    assert found.verdict == REPRODUCED
+    assert "Hopper" not in found.note
+    assert OVER["bc"].decide(pd.concat([endless, ends])).note.count("Hopper-v5 (") == 2
+
+
+def test_the_overnight_study_has_every_rival_and_as_many_steps_as_published():
+    paper, overnight = (asdict(catalogue.canonical("csil/mujoco", scale)) for scale in ("paper", "overnight"))
+    assert overnight["methods"] == paper["methods"] == ["CSIL", *experiment.RIVALS]
+    for one in (paper, overnight):
+        assert one["updates"] * one["copies"] == 250_000
+    changed = {"env", "demonstrations", "seeds", "episodes", "evaluations", "updates", "copies", "batch", "hidden"}
+    assert {key for key in paper if paper[key] != overnight[key]} == changed | {"features"}
+
+
 def test_few_seeds_without_an_effect_rarely_decide():
     rng = np.random.default_rng(0)
     draws = [pd.DataFrame(rng.normal(size=(5, 3)) + rng.normal(size=(5, 1))) for _ in range(400)]
@@ -120,7 +149,7 @@ def test_one_demonstration_must_fail_the_clone_and_suffice():
 
 def test_a_short_training_refutes_nothing():
     frame = made_up({"BC": [0.4], "CSIL": [0.3], "SQIL": [0.2]})
-    for claim in experiment.CLAIMS[:3]:
+    for claim in [*ALL, OVER["bc"]]:
         assert claim.verdict(frame, "laptop").verdict == INCONCLUSIVE
         assert claim.verdict(frame, "paper").verdict == REFUTED
 

@@ -14,7 +14,7 @@ from experiments.harness.context import Context
 from imitation.control.absorbing import AbsorbingActorCritic
 from imitation.control.csil import CoherentSoftImitation
 
-CLAIM = experiment.CLAIMS[0]
+CLAIM, LEVEL = experiment.CLAIMS
 SMOKE = catalogue.canonical("csil/stability", "smoke")
 
 
@@ -51,6 +51,18 @@ FLAT, PEAK = [0.1, 0.3, 0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.9, 0.1, 0.1, 0.1]
 )
 def test_the_decision(frame, verdict):
     assert CLAIM.decide(frame).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (made_up(STEADY, FALLING, dac_spread=0.1), REPRODUCED),
+        (made_up(FALLING, STEADY, dac_spread=0.1), REFUTED),  # negative control: DAC ends above
+        (made_up(STEADY, [*FALLING[:-1], 0.88]), INCONCLUSIVE),  # the best evaluations do not count
+    ],
+)
+def test_the_last_scores_are_compared(frame, verdict):
+    assert LEVEL.decide(frame).verdict == verdict
 
 
 def test_conditions_in_which_one_learnt_nothing_are_left_out():
