@@ -1,15 +1,16 @@
 """CSIL, Fig. 3 (csil.mujoco, csil.one-demonstration): is a clone improved by CSIL?
 
 CSIL starts from a clone of few demonstrations and goes on in the environment with the clone's coherent reward. Its
-rivals learn from the same demonstrations, as many updates and as many environment steps, on the same core. Returns are
-normalised by those of a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the
-best one would say stands beside it. Of the clones the strongest is the rival, whatever its number of steps: it is
-chosen by the very returns it is compared by, which favours it. DAC has no absorbing states here: where episodes end it
-is a weaker rival than Kostrikov et al.'s, which `csil/stability` has, and is not what CSIL is compared with one by one.
+rivals learn from the same demonstrations and as many environment steps, on the same core, with an update of the policy
+for each of CSIL's; but from scratch, while CSIL has a clone and a pretrained critic. Returns are normalised by those of
+a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the best one would say stands
+beside it. Of the clones the strongest is the rival, whatever its number of steps: it is chosen by the very returns it
+is compared by, which favours it. DAC has no absorbing states here: where episodes end it is a weaker rival than
+Kostrikov et al.'s, which `csil/stability` has. Where rivals are compared one by one it counts only where none ends.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -148,7 +149,7 @@ def decide_cheetah(frame: pd.DataFrame) -> Verdict:
 
 
 def decide_rival(frame: pd.DataFrame, rival: str) -> Verdict:
-    """CSIL is above this one; above DAC, where no state ends an episode."""
+    """CSIL is above this one on average, and clearly below nowhere; above DAC, where no state ends an episode."""
     mine = frame[frame.env.isin(ENDLESS)] if rival == "DAC" else frame
     last = tables(mine) if {CSIL, rival} <= set(mine.method) else {}
     if not last:
@@ -157,9 +158,9 @@ def decide_rival(frame: pd.DataFrame, rival: str) -> Verdict:
     updates = int(mine["update"][mine.method == CSIL].max())
     leads = [f"{env} ({count}) {_scores.told((own - other)[[(env, count)]])}" for env, count in own.columns]
     note = (
-        f"Mean scores after {int(mine.steps.max())} steps and {updates} updates: CSIL {_scores.told(own)}, "
+        f"Mean scores after {updates} updates and {int(mine.steps.max())} steps online: CSIL {_scores.told(own)}, "
         f"{LABELS.get(rival, rival)} {_scores.told(other)}. CSIL's lead, by environment (demonstrations): "
-        f"{'; '.join(leads)}. {_scores.scope(mine)}"
+        f"{'; '.join(leads)}. {_scores.scope(mine[mine.method.isin([CSIL, rival])])}"
     )
     return _scores.lead(own, other, note)
 
@@ -186,9 +187,6 @@ def told(frame: pd.DataFrame) -> str:
     )
 
 
-OVER = {BC: "cloning", **{name: name for name in RIVALS}, "DAC": "DAC where no episode ends early"}
-
-
 def _claim(
     suffix: str, statement: str, measures: str, decide: Callable[[pd.DataFrame], Verdict], scale: str = "laptop"
 ) -> Claim:
@@ -198,6 +196,15 @@ def _claim(
     )  # fmt: skip
 
 
+def over(suffix: str, name: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:
+    """A comparison with one rival at the budget that was run, which needs no longer one to be refuted."""
+    statement = (
+        f"(Asked here) In the updates of this run CSIL, which starts from a clone, gets to higher returns than {name}."
+    )
+    claim = _claim(f"mujoco.over.{suffix}", statement, "CSIL's score less the rival's", decide, "overnight")
+    return replace(claim, refuted_from="overnight")
+
+
 CLAIMS = [
     _claim("mujoco", "CSIL's returns on MuJoCo tasks are above those of cloning and of the other imitation learners.",
            "CSIL's score less that of the nearest rival", decide_mujoco, "paper"),
@@ -205,9 +212,11 @@ CLAIMS = [
            "CSIL's score less that of the nearer rival", decide_cheetah),
     _claim("one-demonstration", "One demonstration suffices for CSIL where behavioural cloning fails.",
            "CSIL's score with one demonstration", decide_one_demonstration),
-    *(_claim(f"mujoco.over.{rival.lower()}", f"(Asked here, rival by rival) CSIL's returns are above those of {name}.",
-             "CSIL's score less the rival's", partial(decide_rival, rival=rival), "overnight")
-      for rival, name in OVER.items()),
+    over("bc", "the strongest clone", partial(decide_rival, rival=BC)),
+    over("sqil", "SQIL", partial(decide_rival, rival="SQIL")),
+    over("iq-learn", "IQ-Learn", partial(decide_rival, rival="IQ-Learn")),
+    over("dac", "DAC where no episode ends early", partial(decide_rival, rival="DAC")),
+    over("p2il", "P2IL", partial(decide_rival, rival="P2IL")),
 ]  # fmt: skip
 
 COLOURS = {BC: style.BLACK, CSIL: style.BLUE, "SQIL": style.ORANGE, "IQ-Learn": style.GREEN, "DAC": style.VERMILION,

@@ -167,16 +167,7 @@ CLAIMS = [
         smallest_scale="overnight",
         refuted_from="paper",
     ),
-    Claim(
-        id="csil.mujoco.over.dac.absorbing",
-        source="Watson et al. 2023",
-        location="Section 5, Fig. 3",
-        statement="(Asked here, where episodes end) CSIL's returns are above those of DAC with absorbing states.",
-        measures="CSIL's score less DAC's",
-        decide=decide_level,
-        smallest_scale="overnight",
-        refuted_from="paper",
-    ),
+    mujoco.over("dac.absorbing", "DAC with absorbing states", decide_level),
 ]
 
 

@@ -59,6 +59,8 @@ class Claim:
     def verdict(self, frame: pd.DataFrame, scale: str) -> Verdict:
         """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for it."""
         decision = self.decide(frame)
+        if decision.verdict == NOT_RUN:
+            return decision
         if SCALES.index(scale) < SCALES.index(self.smallest_scale):
             note = f"The {scale} scale is too small to decide this. {decision.note}".strip()
             return decision._replace(verdict=INCONCLUSIVE, note=note)

@@ -1,8 +1,10 @@
 """DAC, the discriminator-actor-critic: Kostrikov et al. 2019, and GAIL's reward (Ho and Ermon 2016) off-policy.
 
 A discriminator tells demonstrated rows from replayed ones; its logit is the reward. A penalty holds the length of its
-gradient near 1 between the two (Gulrajani et al. 2017). Absorbing states, which Kostrikov et al. add to the
-observations, are in `imitation.control.absorbing`: here the value at an end is zero.
+gradient near 1 between the two (Gulrajani et al. 2017). The form of the reward is Kostrikov et al.'s, the
+discriminator's small rate Acme's; the learner is soft actor-critic instead of TD3, and learns from the demonstrated
+rows too, as the other methods here do. Absorbing states, which Kostrikov et al. add to the observations, are in
+`imitation.control.absorbing`: here the value at an end is zero.
 """
 
 from collections.abc import Iterator

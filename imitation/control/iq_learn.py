@@ -2,7 +2,7 @@
 
 The critic implies a reward r = Q(s, a) - gamma V'(s'), which is made large on demonstrations and small elsewhere,
 while the value at demonstrated states stands for that of the first state. As in CSIL's comparison: V' is of the target
-critics and carries no gradient, the critic is smooth, the actor slow.
+critics and carries no gradient, the replayed rewards' squares are penalised too, the critic is smooth, the actor slow.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,10 @@ from imitation.population import Generators
 
 @dataclass(frozen=True)
 class ProximalPointSettings(Settings):
-    """Of P2IL, with the values of CSIL's comparison, but for the reward's optimiser: theirs is plain gradient descent.
+    """Of P2IL, with the values of CSIL's comparison, but for the optimisers of reward and temperature.
+
+    Theirs is plain gradient descent for both; here they have Adam. Entropy is relative to a uniform policy's there,
+    and not here: at a temperature of 1 that is log 2 per action coordinate and step.
 
     Args:
         copies: of the critic.

@@ -149,9 +149,17 @@ def test_one_demonstration_must_fail_the_clone_and_suffice():
 
 def test_a_short_training_refutes_nothing():
     frame = made_up({"BC": [0.4], "CSIL": [0.3], "SQIL": [0.2]})
-    for claim in [*ALL, OVER["bc"]]:
+    for claim in ALL:
         assert claim.verdict(frame, "laptop").verdict == INCONCLUSIVE
         assert claim.verdict(frame, "paper").verdict == REFUTED
+
+
+def test_a_comparison_in_as_many_updates_is_refuted_by_as_many():
+    frame = made_up({"BC": [0.4], "CSIL": [0.3], "SQIL": [0.2]})
+    assert OVER["bc"].verdict(frame, "laptop").verdict == INCONCLUSIVE
+    assert OVER["bc"].verdict(frame, "overnight").verdict == REFUTED
+    assert OVER["sqil"].verdict(frame, "overnight").verdict == REPRODUCED
+    assert {OVER["dac"].verdict(frame, scale).verdict for scale in ("laptop", "overnight")} == {NOT_RUN}
 
 
 def test_a_diverged_member_counts_as_worse_than_any():

@@ -1,8 +1,11 @@
-"""Which of several checks decides a claim about all of them."""
+"""Which of several checks decides a claim about all of them, and what a scale makes of a decision."""
 
 from math import inf
 
-from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED, Verdict, weakest
+import pandas as pd
+import pytest
+
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED, Claim, Verdict, weakest
 
 
 def checks(*measured: float | None, verdict: str = REPRODUCED) -> list[Verdict]:
@@ -21,3 +24,17 @@ def test_among_equals_the_farthest_from_what_was_expected():
 def test_of_leads_the_smallest():
     assert weakest(checks(0.5, 0.2, 0.9), expected=inf).measured == 0.2
     assert weakest(checks(0.5, -0.2, None), expected=inf).measured == -0.2
+
+
+@pytest.mark.parametrize(
+    ("decided", "smoke", "laptop", "paper"),
+    [
+        (REPRODUCED, INCONCLUSIVE, REPRODUCED, REPRODUCED),
+        (REFUTED, INCONCLUSIVE, INCONCLUSIVE, REFUTED),
+        (NOT_RUN, NOT_RUN, NOT_RUN, NOT_RUN),  # of what was not measured no scale knows anything
+    ],
+)
+def test_a_scale_too_small_decides_nothing(decided, smoke, laptop, paper):
+    claim = Claim("a.b", "a", "b", "c", "d", lambda _: Verdict(decided), smallest_scale="laptop", refuted_from="paper")
+    found = [claim.verdict(pd.DataFrame(), scale).verdict for scale in ("smoke", "laptop", "paper")]
+    assert found == [smoke, laptop, paper]
