@@ -62,20 +62,22 @@ def primal_game(
     multipliers = torch.zeros_like(game.expert)
     shape = (game.horizon, *game.reward(multipliers).shape)
     log_policy = game.expert.new_full(shape, 1 / shape[-1]).log()
-    path, answers, kept_policies, total = [], [], [], torch.zeros_like(log_policy)
-    for iteration in range(1, iterations + 1):
-        if iteration in keep:
+    kept_policies, total = [], torch.zeros_like(log_policy)
+    # Set aside at once: small tensors that are kept one by one between large ones break the heap up, by gigabytes.
+    path = multipliers.new_empty((iterations, *multipliers.shape))
+    answers = torch.empty_like(path)
+    for number in range(iterations):
+        if number + 1 in keep:
             kept_policies.append(log_policy)
         visits = occupancies(game.mdp, log_policy.exp())
         total += visits
-        path.append(multipliers)
-        answers.append(game.moments_of(visits))
+        path[number], answers[number] = multipliers, game.moments_of(visits)
         action_value = _action_values(game, multipliers, log_policy, temperature)
         kept = (1 - policy_steps * temperature) * log_policy
         log_policy = (kept + policy_steps * action_value).log_softmax(-1)
-        multipliers = _projected(multipliers - reward_steps * (answers[-1] - game.expert), radius)
+        multipliers = _projected(multipliers - reward_steps * (answers[number] - game.expert), radius)
     kept_policies = torch.stack(kept_policies) if keep else log_policy.new_zeros((0, *log_policy.shape))
-    return PrimalPath(torch.stack(path), torch.stack(answers), log_policy, total / iterations, kept_policies)
+    return PrimalPath(path, answers, log_policy, total / iterations, kept_policies)
 
 
 def _action_values(game: MomentGame, multipliers: Tensor, log_policy: Tensor, temperature: float) -> Tensor:
