@@ -1,20 +1,27 @@
 """How fast our soft actor-critic learns beside stable-baselines3's, in one run: steps per second, and returns.
 
-    python benchmarks/sac.py --repetitions 9 --curve-steps 20000 --seeds 3
+    python benchmarks/sac.py --repetitions 9 --curve-steps 100000 --seeds 3
 
 One thread on one core, HalfCheetah-v5, the same networks, batches and rates, one update per environment step. A
 repetition times both before the next begins, and ratios divide times of the same repetition. The curves say whether
-both learn alike: returns of the mode along trainings of the same length, with intervals over seeds.
+both learn alike: returns of the mode along trainings of the same length, with intervals over seeds. They are not timed,
+and so trained side by side, on a core each; a training that is in the file of curves already is not repeated, so that a
+run that is cut off goes on.
 """
 
 import argparse
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
 from _peers import control, environments
+from _peers.environments import HERE
 from _peers.worker import Worker
 from langevin import PEERS, ROOT, Options, show, spread, worded, write
 from scipy.stats import t as student
@@ -49,22 +56,69 @@ def times(workers: dict[str, Worker], repetitions: int) -> dict[str, list[float]
     return found
 
 
-def curves(workers: dict[str, Worker], seeds: int) -> dict[str, np.ndarray]:
-    """Returns (seeds, evaluations) of every contestant."""
-    return {
-        name: np.array([worker.run(f"curve/{seed}", 1e-9, PATIENCE)["values"] for seed in control.curve_seeds(seeds)])
-        for name, worker in workers.items()
-    }
+class Curves:
+    """The file of all trainings' returns: a row per evaluation of each.
+
+    Args:
+        path: the file; it need not exist.
+        steps: of every training.
+    """
+
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path, self.steps, self.lock = path, steps, Lock()
+        words = dict.fromkeys(["contestant", "version", "engine", "code"], str)  # a hash may look like a number
+        self.rows = pd.read_csv(path, dtype=words) if path.exists() else pd.DataFrame()
+
+    def measure(self, name: str, worker: Worker, seeds: int) -> np.ndarray:
+        """The contestant's returns (seeds, evaluations), from the file where it has them; writes every new training."""
+        place = {"contestant": name, "version": worker.version, "engine": worker.engine, "code": code(name)}
+        place["steps"] = self.steps
+        return np.array([self._one(worker, place | {"seed": seed}) for seed in control.curve_seeds(seeds)])
+
+    def _one(self, worker: Worker, place: dict[str, str | int]) -> list[float]:
+        if len(self.rows):
+            known = self.rows[(self.rows[list(place)] == pd.Series(place)).all(axis=1)]
+            if len(known):
+                return known["return"].tolist()
+        found = worker.run(f"curve/{place['seed']}", 1e-9, PATIENCE)["values"]
+        along = [self.steps // control.EVALUATIONS * (number + 1) for number in range(len(found))]
+        table = pd.DataFrame({"step": along, "return": found}).assign(**place)[[*place, "step", "return"]]
+        with self.lock:
+            self.rows = pd.concat([self.rows, table], ignore_index=True)
+            write(self.rows, self.path)
+        return found
+
+
+def code(name: str) -> str:
+    """What the contestant's returns depend on in this tree, as a hash: another one trains anew."""
+    files = [HERE / "control.py", HERE / f"run_{HOMES[name][0]}.py"]
+    if name == OURS:
+        files += sorted((ROOT / "imitation").rglob("*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def curves(workers: dict[str, Worker], seeds: int, file: Curves) -> dict[str, np.ndarray]:
+    """Returns (seeds, evaluations) of every contestant, which train side by side."""
+    for worker, core in zip(workers.values(), cycle(os.sched_getaffinity(0))):
+        os.sched_setaffinity(worker.process.pid, {core})
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        jobs = {name: pool.submit(file.measure, name, worker, seeds) for name, worker in workers.items()}
+        return {name: job.result() for name, job in jobs.items()}
 
 
 def difference(found: dict[str, np.ndarray]) -> str:
-    """Area under our curves less the peer's, mean over seeds with Welch's 95 % interval, in words."""
-    ours, theirs = (found[name].mean(1) for name in (OURS, PEER))
+    """Area under our curves less the peer's, and the last return, means over seeds with Welch's 95 %, in words."""
+    along = _apart(*(found[name].mean(1) for name in (OURS, PEER)))
+    last = _apart(*(found[name][:, -1] for name in (OURS, PEER)))
+    return f"mean return along the curve, ours less theirs: {along}; at its end: {last}"
+
+
+def _apart(ours: np.ndarray, theirs: np.ndarray) -> str:
     parts = [one.var(ddof=1) / len(one) for one in (ours, theirs)]
     freedom = sum(parts) ** 2 / sum(part**2 / (len(ours) - 1) for part in parts)
     half = student.ppf(0.975, freedom) * sum(parts) ** 0.5
     center = ours.mean() - theirs.mean()
-    return f"mean return along the curve, ours less theirs: {center:.0f} [{center - half:.0f}, {center + half:.0f}]"
+    return f"{center:.0f} [{center - half:.0f}, {center + half:.0f}]"
 
 
 def tabulate(workers: dict[str, Worker], seconds: dict[str, list[float]], found: dict[str, np.ndarray],
@@ -90,10 +144,10 @@ def options() -> argparse.Namespace:
     """The command line, checked before anything is measured."""
     parser = Options(description="Time our soft actor-critic beside stable-baselines3's.")
     parser.add_argument("--repetitions", type=int, default=9, help="how often both are timed, at least 1")
-    parser.add_argument("--curve-steps", type=int, default=20_000, help="of a training whose returns are compared")
+    parser.add_argument("--curve-steps", type=int, default=100_000, help="of a training whose returns are compared")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each, at least 2")
     default = ROOT / "results" / "benchmarks" / "sac.csv"
-    parser.add_argument("--output", type=Path, default=default, help="the CSV file")
+    parser.add_argument("--output", type=Path, default=default, help="the CSV file; the curves lie beside it")
     chosen = parser.parse_args()
     if chosen.repetitions < 1 or chosen.seeds < 2 or chosen.curve_steps < control.EVALUATIONS:
         parser.error(f"repetitions at least 1, seeds at least 2, curve-steps at least {control.EVALUATIONS}")
@@ -106,7 +160,8 @@ def main() -> None:
     workers = {name: start(name, f"{chosen.curve_steps},{chosen.seeds}") for name in HOMES}
     try:
         seconds = times(workers, chosen.repetitions)
-        found = curves(workers, chosen.seeds)
+        file = Curves(chosen.output.with_stem(f"{chosen.output.stem}_curves"), chosen.curve_steps)
+        found = curves(workers, chosen.seeds, file)
     finally:
         for worker in workers.values():
             worker.close()
