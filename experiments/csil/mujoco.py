@@ -251,9 +251,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         Line2D([], [], color=COLOURS[name], linestyle="--" if name == BC else "-", label=LABELS.get(name, name))
         for name in shown
     ]
-    axes[f"{environments[0]} {counts[0]}"].legend(
-        handles=handles, loc="upper left", handlelength=1.2, bbox_to_anchor=(0, 0.93)
-    )
+    drawing.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return drawing
 
 
