@@ -5,8 +5,8 @@
 One thread on one core, HalfCheetah-v5, the same networks, batches and rates, one update per environment step. A
 repetition times both before the next begins, and ratios divide times of the same repetition. The curves say whether
 both learn alike: returns of the mode along trainings of the same length, with intervals over seeds. They are not timed,
-and so trained side by side, on a core each; a training that is in the file of curves already is not repeated, so that a
-run that is cut off goes on.
+and so trained side by side, on a core each; a training that is in the file of curves already is not repeated, so that
+they go on after a run that was cut off. Times are taken anew.
 """
 
 import argparse
@@ -76,8 +76,9 @@ class Curves:
         return np.array([self._one(worker, place | {"seed": seed}) for seed in control.curve_seeds(seeds)])
 
     def _one(self, worker: Worker, place: dict[str, str | int]) -> list[float]:
-        if len(self.rows):
-            known = self.rows[(self.rows[list(place)] == pd.Series(place)).all(axis=1)]
+        rows = self.rows  # of this moment: the other contestant's thread may put a longer table in its place
+        if len(rows):
+            known = rows[(rows[list(place)] == pd.Series(place)).all(axis=1)]
             if len(known):
                 return known["return"].tolist()
         found = worker.run(f"curve/{place['seed']}", 1e-9, PATIENCE)["values"]
@@ -90,7 +91,7 @@ class Curves:
 
 
 def code(name: str) -> str:
-    """What the contestant's returns depend on in this tree, as a hash: another one trains anew."""
+    """The files of this tree that the contestant's returns may depend on, as a hash: another one trains anew."""
     files = [HERE / "control.py", HERE / f"run_{HOMES[name][0]}.py"]
     if name == OURS:
         files += sorted((ROOT / "imitation").rglob("*.py"))
@@ -98,7 +99,11 @@ def code(name: str) -> str:
 
 
 def curves(workers: dict[str, Worker], seeds: int, file: Curves) -> dict[str, np.ndarray]:
-    """Returns (seeds, evaluations) of every contestant, which train side by side."""
+    """Returns (seeds, evaluations) of every contestant, which train side by side; each has one thread, to be moved.
+
+    Raises:
+        RuntimeError: one of them failed; told when the others have ended, whose trainings are kept.
+    """
     for worker, core in zip(workers.values(), cycle(os.sched_getaffinity(0))):
         os.sched_setaffinity(worker.process.pid, {core})
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

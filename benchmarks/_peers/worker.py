@@ -29,7 +29,7 @@ class Worker:
         name: which worker.
         python: the interpreter to run it with.
         data: the file of the common network, handed to the worker.
-        core: the one core it may use; every worker gets the same, only one computes at a time.
+        core: the one core it may use; every worker gets the same, and while times are taken only one computes.
         log: where its standard error goes.
         search: a folder to import from, for our own tree.
 

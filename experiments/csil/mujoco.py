@@ -197,12 +197,12 @@ def _claim(
 
 
 def over(suffix: str, name: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:
-    """A comparison with one rival at the budget that was run, which needs no longer one to be refuted."""
+    """A comparison with one rival at the budget that was run: no longer training is needed to refute it."""
     statement = (
         f"(Asked here) In the updates of this run CSIL, which starts from a clone, gets to higher returns than {name}."
     )
     claim = _claim(f"mujoco.over.{suffix}", statement, "CSIL's score less the rival's", decide, "overnight")
-    return replace(claim, refuted_from="overnight")
+    return replace(claim, location="Section 5; asked here", refuted_from="overnight")
 
 
 CLAIMS = [

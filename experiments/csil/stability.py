@@ -149,7 +149,9 @@ def decide_level(frame: pd.DataFrame) -> Verdict:
     """CSIL's last score is above DAC's."""
     rows = _scores.scores(frame)
     own, other = (_scores.final(rows, method) for method in METHODS)
-    return _scores.lead(own, other, f"Last scores: {_levels(rows)}. {_scores.scope(frame)}")
+    updates = rows["update"][rows.method == CSIL].max()
+    note = f"After {updates} updates and {rows.steps.max()} steps online: {_levels(rows)}."
+    return _scores.lead(own, other, f"{note} {_scores.scope(frame)}")
 
 
 def _levels(rows: pd.DataFrame) -> str:

@@ -57,7 +57,10 @@ class Claim:
     refuted_from: str = "smoke"
 
     def verdict(self, frame: pd.DataFrame, scale: str) -> Verdict:
-        """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for it."""
+        """The decision on a frame measured at `scale`, `inconclusive` if that scale is too small for it.
+
+        What was not run stays so at every scale.
+        """
         decision = self.decide(frame)
         if decision.verdict == NOT_RUN:
             return decision
