@@ -137,6 +137,7 @@ def _joined_record(records: list[dict[str, Any]], canonical: dict[str, Any]) -> 
 
     return first | {
         "configuration": canonical,
+        "departures": catalogue.departures(first["experiment"], first["scale"]),
         "seeds": canonical.get("seeds", []),
         "input_hashes": {name: kept for record in records for name, kept in record["input_hashes"].items()},
         "commit": all_values("commit"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,18 @@ def test_shards_join_to_the_canonical_frame(tmp_path: Path) -> None:
     assert joined.equals(expected)
     assert parts.record["configuration"] == whole.record["configuration"]
     assert not parts.is_stale
+
+
+def test_shards_tell_the_departures_of_what_they_make_up(tmp_path: Path) -> None:
+    """A sweep's values may have been cut down after its first shard, whose own record keeps the longer list."""
+    run(tmp_path, "seeds=[0,1],[2,3]")
+    for path in tmp_path.glob("**/run.json"):
+        kept = json.loads(path.read_text())
+        kept["departures"]["seeds"]["smoke"] = [0, 1, 2, 3, 4]
+        path.write_text(json.dumps(kept))
+    found = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert found is not None
+    assert found.record["departures"] == catalogue.departures("critique/finite_sample", "smoke")
 
 
 def test_shards_of_a_frame_that_names_no_seeds_decide_as_the_whole(tmp_path: Path) -> None:
