@@ -63,8 +63,7 @@ def primal_game(
     shape = (game.horizon, *game.reward(multipliers).shape)
     log_policy = game.expert.new_full(shape, 1 / shape[-1]).log()
     kept_policies, total = [], torch.zeros_like(log_policy)
-    # Set aside at once: small tensors that are kept one by one between large ones break the heap up, by gigabytes.
-    path = multipliers.new_empty((iterations, *multipliers.shape))
+    path = multipliers.new_empty((iterations, *multipliers.shape))  # at once: kept one by one they break the heap up
     answers = torch.empty_like(path)
     for number in range(iterations):
         if number + 1 in keep:
