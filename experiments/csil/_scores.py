@@ -55,9 +55,10 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def scope(frame: pd.DataFrame) -> str:
-    """What was run, in words: environments, numbers of demonstrations, and how many members diverged."""
-    members = frame[frame.metric == "diverged"].groupby(["env", "method", "demonstrations", "seed"])
-    diverged = int(members.value.last().sum())
+    """What was run, in words: environments, numbers of demonstrations, and the diverged members of each method."""
+    members = frame[frame.metric == "diverged"].groupby(["env", "method", "demonstrations", "seed"]).value.last()
+    bad = members.groupby("method", sort=False).sum()
+    diverged = ", ".join(f"{count:.0f} of {method}" for method, count in bad[bad > 0].items()) or "0"
     counts = sorted(set(frame.demonstrations))
     numbers = f"{', '.join(map(str, counts))} demonstration{'s' * (counts != [1])}"
     return f"{', '.join(sorted(set(frame.env)))} with {numbers}; diverged: {diverged}."
@@ -85,6 +86,11 @@ def told(table: pd.DataFrame) -> str:
     """The mean score and its interval, in words."""
     center, low, high = average(table)
     return f"{center:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def short(table: pd.DataFrame) -> str:
+    """The mean score, which decides, and the interquartile mean beside it, in words."""
+    return f"{average(table)[0]:.2f} (IQM {level(table)[0]:.2f})"
 
 
 def lead(first: pd.DataFrame, second: pd.DataFrame, about: str = "") -> Verdict:

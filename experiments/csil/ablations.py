@@ -162,9 +162,8 @@ def against(frame: pd.DataFrame, variants: Sequence[str]) -> Verdict:
         LookupError: a variant was not run.
     """
     tables = levels(frame)
-    own = _scores.level(tables[PUBLISHED])[0]
-    told = ", ".join(f"{name} {_scores.level(tables[name])[0]:.2f}" for name in variants)
-    about = f"IQM of scores: as published {own:.2f}, {told}. {_scores.scope(frame)}"
+    told = ", ".join(f"{name} {_scores.short(tables[name])}" for name in variants)
+    about = f"Mean scores: as published {_scores.short(tables[PUBLISHED])}, {told}. {_scores.scope(frame)}"
     return weakest([_scores.lead(tables[PUBLISHED], tables[name], about) for name in variants], expected=np.inf)
 
 
@@ -203,9 +202,7 @@ def decide_reward(frame: pd.DataFrame) -> Verdict:
     others = {int(name.split()[2]) for name in levels(frame) if name.startswith("clone of")}
     start = _scores.final(clones[~clones["update"].isin(others)], BC)
     controls = against(frame, [NOISE, SHUFFLED])
-    gain = _scores.lead(
-        levels(frame)[PUBLISHED], start, f"Its own clone {_scores.level(start)[0]:.2f}. {controls.note}"
-    )
+    gain = _scores.lead(levels(frame)[PUBLISHED], start, f"Its own clone {_scores.short(start)}. {controls.note}")
     return weakest([gain, controls._replace(note=gain.note)], expected=np.inf)
 
 
@@ -227,9 +224,11 @@ CLAIMS = [
            partial(decide_without, variant="no Jacobian penalty")),
     _claim("pretraining", "Ablations", "Too little cloning hurts, and too much hurts exploration.",
            "from the shortest fit", decide_pretraining),
-    _claim("prior", "Section 4", "The divergence from the clone is needed in the policy's improvement.", "without",
+    _claim("prior", "Section 4; asked here",
+           "(Asked here) The divergence from the clone is needed in the policy's improvement.", "without",
            partial(decide_without, variant="no divergence from the clone")),
-    _claim("reward", "Section 3", "What CSIL learns, it learns from the coherent reward of the demonstrations.",
+    _claim("reward", "Section 3; asked here",
+           "(Asked here) What CSIL learns, it learns from the coherent reward of the demonstrations.",
            "of a control or the clone", decide_reward),
 ]  # fmt: skip
 

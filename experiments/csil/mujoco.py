@@ -129,12 +129,10 @@ def decide_mujoco(frame: pd.DataFrame, methods: Sequence[str] = tuple(RIVALS)) -
     Of methods that were not run nothing is known, so that without one of them nothing is reproduced.
     """
     last, top = tables(frame), tables(frame, _scores.best)
-    told = [
-        f"{name} {_scores.level(one)[0]:.2f} (best {_scores.level(top[name])[0]:.2f})" for name, one in last.items()
-    ]
+    told = [f"{name} {_scores.short(one)}, best {_scores.short(top[name])}" for name, one in last.items()]
     own, rivals = last[CSIL], {name: last[name] for name in (BC, *methods) if name in last}
     chances = [f"{name} {_scores.better(own, table):.2f}" for name, table in rivals.items()]
-    about = f"IQM of scores: {', '.join(told)}. Probability of improvement over {', '.join(chances)}."
+    about = f"Mean scores: {'; '.join(told)}. Probability of improvement over {', '.join(chances)}."
     missing = [name for name in methods if name not in last]
     absent = f" Not run: {', '.join(missing)}." if missing else ""
     about = f"{about} {_scores.scope(frame)}{absent}"

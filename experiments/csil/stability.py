@@ -170,6 +170,16 @@ CLAIMS = [
         refuted_from="paper",
     ),
     mujoco.over("dac.absorbing", "DAC with absorbing states", decide_level),
+    Claim(
+        id="csil.one-demonstration.hopper.again",
+        source="Watson et al. 2023",
+        location="Section 5, Fig. 3; asked here",
+        statement="(Asked here) What csil.one-demonstration.hopper says, asked again on other seeds.",
+        measures="CSIL's score",
+        decide=mujoco.decide_one_demonstration,
+        smallest_scale="overnight",
+        refuted_from="paper",
+    ),
 ]
 
 

@@ -233,6 +233,16 @@ def difference(frame: pd.DataFrame, one: str, other: str, iterations: float | No
     return paired(*(success(rows, variant=name) for name in (one, other)))
 
 
+def differences(frame: pd.DataFrame, names: Sequence[str], other: str) -> str:
+    """These variants' differences from another one, by each number of inference iterations, in words."""
+    parts = []
+    for iterations in sorted(frame.iterations.dropna().unique()):
+        found = [difference(frame, name, other, iterations) for name in names]
+        told = " and ".join(f"{center:.2f} [{low:.2f}, {high:.2f}]" for center, low, high in found)
+        parts.append(f"{told} with {iterations:.0f} inference iterations")
+    return "; ".join(parts)
+
+
 def learnt(verdict: Verdict, reference: pd.Series, name: str) -> Verdict:
     """A comparison with a reference that has not clearly learnt the task decides nothing."""
     interval = stats.mean_interval(reference)

@@ -84,7 +84,10 @@ def proposal(cfg: Config, variant: str, random: Generators) -> Proposal:
 
 def decide_variant(frame: pd.DataFrame, variant: str) -> Verdict:
     """On par: the difference's interval lies within the margin."""
-    about = _particle.summary(frame, "variant", (variant, REFERENCE))
+    differences = _particle.differences(frame, (variant,), REFERENCE)
+    about = (
+        f"{_particle.summary(frame, 'variant', (variant, REFERENCE))} '{variant}' less '{REFERENCE}': {differences}."
+    )
     verdict = equivalent(_particle.difference(frame, variant, REFERENCE), 0.0, MARGIN, about)
     return _particle.learnt(verdict, _particle.success(frame, variant=REFERENCE), REFERENCE)
 

@@ -47,7 +47,7 @@ def _parsed(override: str) -> Override:
 def _plan(job: list[str]) -> Plan:
     parsed = [_parsed(override) for override in job]
     experiment = _choice(parsed, "experiment", catalogue.experiments(), default=None)
-    _choice(parsed, "scale", catalogue.scales(experiment), default="laptop")
+    _choice(parsed, "scale", catalogue.scales(experiment), default="laptop", place=f" for {experiment}")
     _choice(parsed, "hydra/launcher", LAUNCHERS, default="local")
     known = [*map(str, catalogue.paper_values(experiment)), *runner.RUN_KEYS, "experiment"]
     if recipes := catalogue.recipes(experiment):
@@ -64,11 +64,11 @@ def _plan(job: list[str]) -> Plan:
         raise BadInputError(f"{ours}: cannot be used; allowed: key=value with {', '.join(known)}") from None
 
 
-def _choice(parsed: list[Override], key: str, allowed: Sequence[str], default: str | None) -> str:
+def _choice(parsed: list[Override], key: str, allowed: Sequence[str], default: str | None, place: str = "") -> str:
     given = [str(override.value()) for override in parsed if override.key_or_group == key]
     value = given[-1] if given else default
     if value is None:
         raise BadInputError(f"{key}: missing; allowed: {', '.join(allowed)}")
     if value not in allowed:
-        raise BadInputError(f"{key}={value}: unknown; allowed: {', '.join(allowed)}")
+        raise BadInputError(f"{key}={value}: unknown{place}; allowed: {', '.join(allowed)}")
     return value

@@ -10,6 +10,19 @@ import pandas as pd
 REPRODUCED, CORRECTED, REFUTED = "reproduced", "corrected", "refuted"
 INCONCLUSIVE, NOT_RUN = "inconclusive", "not run"
 VERDICTS = (REPRODUCED, CORRECTED, REFUTED, INCONCLUSIVE, NOT_RUN)
+MEANINGS: dict[str, str] = {
+    REPRODUCED: "The measurement agrees with the claim, within the tolerance or margin fixed before the run.",
+    CORRECTED: "It holds with the correction that the note states.",
+    REFUTED: "The measurement contradicts it.",
+    INCONCLUSIVE: "The interval, or the scale that was run, is too coarse to tell.",
+    NOT_RUN: "Nothing has been measured for it here.",
+}
+# How to read the ledger, beside the meanings.
+READING = (
+    "Intervals are 95 % over seeds. What a short training has not learnt may still come: of long trainings a small "
+    "scale may reproduce a claim but not refute it, and a miss is inconclusive there. Statements that begin with "
+    "(Asked here) or (Found here) are this suite's own."
+)
 SCALES = ("smoke", "laptop", "overnight", "paper")
 
 

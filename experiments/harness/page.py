@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from experiments.harness import catalogue
-from experiments.harness.claim import SCALES, VERDICTS
+from experiments.harness.claim import MEANINGS, READING, SCALES, VERDICTS
 from experiments.harness.ledger import Entry, counts, number, spread
 from experiments.harness.result import Result
 
@@ -24,6 +24,8 @@ def page(rows: list[Entry], measured: dict[str, Result]) -> str:
     return Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
         total=len(rows),
         bar=_bar(rows),
+        meanings="\n".join(f"<dt>{SYMBOLS[verdict]} {verdict}<dd>{text}" for verdict, text in MEANINGS.items()),
+        reading=escape(READING),
         filters="\n".join(_filter(verdict, count) for verdict, count in counts(rows).items()),
         contents="\n".join(_link(f"#{name}", catalogue.source(name).citation) for name in catalogue.SOURCES),
         sources="\n".join(_source(name, rows, measured) for name in catalogue.SOURCES),

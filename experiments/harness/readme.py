@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+from experiments.harness.claim import NOT_RUN
 from experiments.harness.ledger import Entry, number
 from experiments.harness.result import Result
 from experiments.harness.scoreboard import plain
@@ -46,9 +47,8 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
             cost = f"{record['wall_seconds']:.1f} s, {record['peak_memory_mb']} MB"
             cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
             lines.append("| " + " | ".join(cells) + " |")
-    waiting = len(rows) - len(lines) + 1
-    missing = f"Claims without a result yet, in the scoreboard alone: {waiting}."
-    return "\n".join([*lines, "", missing if waiting else "Every claim has a result."])
+    waiting = [f"`{entry.id}`" for entry in rows if entry.verdict.verdict == NOT_RUN]
+    return "\n".join([*lines, "", f"Not run: {', '.join(waiting)}." if waiting else "Every claim has a result."])
 
 
 def _experts() -> str:

@@ -60,11 +60,10 @@ class Plan:
 
     def hashes(self) -> dict[str, Any]:
         """What decides whether a record is current: configuration, source code and input files."""
-        inputs = getattr(catalogue.module(self.experiment), "inputs", lambda config: [])(self.config)
         return {
             "configuration_hash": sha256(dumps(asdict(self.config))),
             "source_hash": source_hash(self.experiment),
-            "input_hashes": {_place(path): sha256(path.read_bytes()) for path in inputs},
+            "input_hashes": {_place(path): sha256(path.read_bytes()) for path in inputs(self.experiment, self.config)},
         }
 
     def is_current(self) -> bool:
@@ -77,6 +76,15 @@ class Plan:
             and mark.read_text() == record["metrics_hash"]
             and all(record[key] == value for key, value in self.hashes().items())
         )
+
+
+def inputs(experiment: str, config: Any) -> list[Path]:
+    """The files that a run with this configuration reads.
+
+    Raises:
+        BadInputError: one of them, or something else that the configuration names, is not there.
+    """
+    return getattr(catalogue.module(experiment), "inputs", lambda _: [])(config)
 
 
 def inputs_changed(record: dict[str, Any]) -> bool:

@@ -36,10 +36,12 @@ def plan(settings: DictConfig, experiment: str) -> Plan:
             raise BadInputError(f"{key}: missing; leave it out for its usual value")
     if not isinstance(settings.force, bool):
         raise BadInputError(f"force={settings.force}: must be true or false")
+    config = checked(module.Config, values)
+    record.inputs(experiment, config)
     return Plan(
         experiment=experiment,
         scale=settings.scale,
-        config=checked(module.Config, values),
+        config=config,
         results=_results(settings.results),
         device=_device(str(settings.device), getattr(module, "DEVICES", ("cpu",))),
         force=settings.force,

@@ -68,12 +68,16 @@ def _check_fields(config: Any, prefix: str = "") -> None:
 
 
 def _one_line(schema: type, values: DictConfig | dict[str, Any], error: OmegaConfBaseException) -> str:
-    key = str(error.full_key or error.key)
+    parts = str(error.full_key or error.key).split("[")[0].split(".")
+    name, *below = parts
+    inner = {one.name: one.type for one in fields(schema)}.get(name)
+    if below and isinstance(inner, type) and is_dataclass(inner):
+        schema, values, name = inner, values[name], below[0]
     kinds = {one.name: one.type if isinstance(one.type, str) else _kind(one.type) for one in fields(schema)}
-    name = key.split("[")[0].split(".")[0]
+    key = ".".join(parts[: 2 if name in below else 1])
     if name in values and not OmegaConf.is_missing(values, name):
-        return f"{name}={shown(values, name)}: must be {kinds.get(name, 'known')}"
-    return f"{name}: missing; must be {kinds.get(name, 'known')}"
+        return f"{key}={shown(values, name)}: must be {kinds.get(name, 'known')}"
+    return f"{key}: missing; must be {kinds.get(name, 'known')}"
 
 
 def shown(values: Any, name: str) -> str:
@@ -83,6 +87,8 @@ def shown(values: Any, name: str) -> str:
 
 
 def _kind(kind: Any) -> str:
+    if isinstance(kind, type) and is_dataclass(kind):
+        return f"given by its keys: {', '.join(one.name for one in fields(kind))}"
     return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
 
 

@@ -1,6 +1,7 @@
 """results/README.md: the scoreboard as people read it on a code host."""
 
 from experiments.harness import catalogue
+from experiments.harness.claim import MEANINGS, READING
 from experiments.harness.ledger import Entry, counts, number, spread
 from experiments.harness.result import Result
 
@@ -15,7 +16,8 @@ _COLUMNS = "| claim | statement | printed | measured | interval | verdict | figu
 
 def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
     """The Markdown text: counts, then one table per document."""
-    parts = [_HEADER, _in_words(rows)]
+    meanings = "\n".join(f"- **{verdict}**: {text}" for verdict, text in MEANINGS.items())
+    parts = [_HEADER, _in_words(rows), f"{meanings}\n\n{READING}\n"]
     for folder in catalogue.SOURCES:
         document = catalogue.source(folder)
         parts.append(f"## {document.title} ({document.citation})\n")
@@ -26,7 +28,8 @@ def scoreboard(rows: list[Entry], measured: dict[str, Result]) -> str:
 
 def _in_words(rows: list[Entry]) -> str:
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items())
-    return f"{listed}; {len(rows)} claims.\n"
+    own = sum(entry.statement.startswith(("(Asked", "(Found")) for entry in rows)
+    return f"{listed}; {len(rows)} claims, {own} of them asked or found here.\n"
 
 
 def _row(entry: Entry, measured: dict[str, Result]) -> str:

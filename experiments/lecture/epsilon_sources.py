@@ -119,7 +119,7 @@ def decide(frame: pd.DataFrame) -> Verdict:
         below(stats.mean_interval(descended), DESCENDED),
         above(stats.mean_interval(start), FLOOR),  # the descent had something to do
     ]
-    each = bool((floor > 0).all() and perfect < 1e-9)
+    each = bool((floor > FLOOR).all() and perfect < 1e-9)
     note = (
         "eps that misspecification leaves with infinite data and steps. Realisable: "
         f"{float(last.mean()):.4f} with {most:g} demonstrations, falling as n^{float(order.mean()):.2f}, and "

@@ -326,6 +326,11 @@ SUB_IDS = dict(
 )  # fmt: skip
 
 
+REMARKS = {
+    "(18.8)": " Right as printed for steps 0 to H-1, the range beside (18.9); the sums and Fig. 18.1 count 1 to H.",
+}
+
+
 def counterexample(place: str, frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """The case in which the printed form misses most: its row as printed and its row as corrected."""
     rows = frame[frame.place == place]
@@ -347,7 +352,7 @@ def decide_place(place: str, frame: pd.DataFrame) -> Verdict:
         f"{PLACES[place][2]}. Counterexample ({worst.case}): printed {worst.value:.6g}, true {worst.truth:.6g}, "
         f"corrected {right.value + 0.0:.6g}"  # no minus zero
         + (f" where {right.truth + 0.0:.6g} is true" if right.truth != worst.truth else "")
-        + "."
+        + f".{REMARKS.get(place, '')}"
     )
     exact = bool((corrected.error <= TOLERANCE * corrected.truth.abs().clip(lower=1)).all())
     return holds(exact and worst.error > CLEARLY, float(worst.error)).as_corrected(note)

@@ -181,19 +181,22 @@ def decide(frame: pd.DataFrame) -> Verdict:
     tight = float(ratios.max())
     hand = frame[frame.named.isin([CRASH, DRIFT])]
     built = float((hand.gap / hand.eps.where(hand.eps > TOLERANCE)).max())
+    good = excess <= TOLERANCE and over_maximum <= TOLERANCE and shrinks
+    if good and len(crash) and len(drawn) and float((frame.gap - frame.minimum.clip(lower=0)).max()) <= TOLERANCE:
+        return holds(True, tight, "As printed: the gap never exceeds the minimum either.")
     note = (
         f"gap / eps H at most in the game (mean {ratios.mean():.2g}; {built:.2g} in the hand-built rows), over "
         f"{game.seed.nunique()} processes and horizons to {frame.horizon.max()}; eps falls to {last.eps.mean():.3f} "
         f"(mean) in {game.iterations.max():.0f} iterations. (18.3) needs max, not min: crashing at once has minimum 0 "
         f"beside a constant reward and loses {crash.gap.max():.2f} per step; random policies exceed the printed bound "
         f"by {over.median():.2f} [{over.min():.2f}, {over.max():.2f}] per step (median and range), {broken:.0%} of "
-        "them at all. This eps is a mismatch of moments, not the probability of "
+        "them at all. This eps, the sum of both players' gains, is a mismatch of moments, not the probability of "
         f"mistakes: pi_2 of Fig. 18.1, which slips with {SLIP:g}, has {drift.iloc[-1]:.2f} at H = "
-        f"{frame.horizon.max()}, so that eps H is its quadratic loss. The crash was chosen after a first look."
+        f"{frame.horizon.max()}, so that eps H is its whole loss, here near all there is to lose. The crash "
+        "was chosen after a first look."
     )
-    good = excess <= TOLERANCE and over_maximum <= TOLERANCE and shown and broken > 0 and shrinks
     reason = f"The gap exceeds eps by {excess:.0e} and the maximum by {over_maximum:.0e} at most; see the figure."
-    return holds(bool(good), tight, reason).as_corrected(note)
+    return holds(bool(good and shown and broken > 0), tight, reason).as_corrected(note)
 
 
 CLAIMS = [

@@ -208,9 +208,12 @@ def decide(frame: pd.DataFrame) -> Verdict:
 def decide_rate(frame: pd.DataFrame) -> Verdict:
     """Where T is large the gap itself falls at least about as fast as its bound, T^(-1/2)."""
     counts, _ = _gaps(frame)
+    _, low, high = slope(frame)
+    place = "within" if low <= -0.5 <= high else "below" if low > -0.5 else "above"
     note = (
         f"Log-log slope of the gap over the largest T, {counts.max() / FITTED:g} to {counts.max():g}, against {SLOPE:g}"
-        f"; between neighbouring T from {counts.min():g} on: {', '.join(f'{one:.2f}' for one in segments(frame))}."
+        f", which allows for finite T; -1/2 itself lies {place} the interval. Between neighbouring T from "
+        f"{counts.min():g} on: {', '.join(f'{one:.2f}' for one in segments(frame))}."
     )
     return below(slope(frame), SLOPE, note)
 

@@ -129,12 +129,13 @@ def decide(frame: pd.DataFrame) -> Verdict:
     settled = settled and bool((kept.to_convex <= CONVEX_TOLERANCE * (1 + kept.multipliers)).all())
     slack = 1e-9 * outside.multipliers
     above = bool((outside.multipliers >= outside.distance / outside.penalty - slack).all())
-    bounded = above and bool((outside.multipliers <= outside.start / outside.penalty + slack).all())
+    course = frame[(frame.penalty > 0) & (frame.case == OUTSIDE)]
+    bounded = above and bool((course.multipliers <= course.start / course.penalty * (1 + 1e-9)).all())
     biased = kept[kept.case == ATTAINED].gap
     note = (
         f"Without it |lambda| reaches {free[last].mean():.0f} after {last} iterations and grows on, at "
-        f"{rate.mean():.4f} of the known rate step x distance. With it |lambda| stays between distance/rho and start "
-        f"gap/rho, and equals L-BFGS's. The price: where the moments are attainable it leaves a gap of "
+        f"{rate.mean():.4f} of the known rate step x distance. With it |lambda| never exceeds start gap/rho, "
+        f"ends above distance/rho, and equals L-BFGS's. The price: where the moments are attainable it leaves a gap of "
         f"{biased.min():.1g} to {biased.max():.2g}, rho |lambda|."
     )
     return holds(grows and settled and bounded and not outside.empty, float(outside.multipliers.max()), note)

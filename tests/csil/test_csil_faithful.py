@@ -115,6 +115,15 @@ def test_a_likelihood_that_is_worse_for_one_policy_alone_is_not_reproduced():
     assert experiment.decide_end(frame.assign(mode=frame["mode"].where(~better, 0.01))).verdict == REFUTED
 
 
+def test_what_holds_by_one_target_alone_is_not_decided():
+    """From its own target the likelihood is nearer than least squares, from the mean farther."""
+    frame = made_up({"squares": 0.1, "faithful": 0.1, "likelihood": 0.2})
+    own = frame.assign(target=frame.target.where(frame.loss != "likelihood", 0.15))
+    assert experiment.decide_end(frame).verdict == REPRODUCED
+    assert experiment.decide_end(own).verdict == INCONCLUSIVE
+    assert "both must agree" in experiment.decide_end(own).note
+
+
 def test_the_end_of_the_fit_decides_and_two_thousand_steps_are_early():
     early = made_up({"squares": 0.1, "faithful": 0.1, "likelihood": 0.2})
     late = made_up({"squares": 0.1, "faithful": 0.1, "likelihood": 0.05}).assign(step=25_000)

@@ -14,7 +14,7 @@ from experiments.harness.context import Context
 from imitation.control.absorbing import AbsorbingActorCritic
 from imitation.control.csil import CoherentSoftImitation
 
-CLAIM, LEVEL = experiment.CLAIMS
+CLAIM, LEVEL, AGAIN = experiment.CLAIMS
 SMOKE = catalogue.canonical("csil/stability", "smoke")
 
 
@@ -63,6 +63,12 @@ def test_the_decision(frame, verdict):
 )
 def test_the_last_scores_are_compared(frame, verdict):
     assert LEVEL.decide(frame).verdict == verdict
+
+
+def test_one_demonstration_is_asked_of_these_seeds_too():
+    assert AGAIN.decide(made_up([*STEADY[:-1], 1.0], FALLING)).verdict == REPRODUCED
+    assert AGAIN.decide(made_up(FALLING, STEADY)).verdict == REFUTED  # negative control: CSIL ends far below
+    assert AGAIN.decide(made_up([*STEADY[:-1], 1.0], FALLING, csil_spread=0.5)).verdict == INCONCLUSIVE
 
 
 def test_conditions_in_which_one_learnt_nothing_are_left_out():

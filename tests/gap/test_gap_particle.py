@@ -1,6 +1,7 @@
 """The trained experiments: their frames, their decisions on made-up frames, broken variants, and resuming."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from experiments.gap import (
     particle_samplers,
 )
 from experiments.harness import arguments, catalogue
-from experiments.harness.claim import INCONCLUSIVE, REFUTED, REPRODUCED
+from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED, Verdict
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError
 from imitation.ebm.mlp import MLPEnergy
@@ -54,7 +55,7 @@ def test_smoke_run_is_whole_and_can_be_drawn_and_judged(module):
     assert set(found.seed) == set(cfg.seeds)
     assert not frame[frame.metric == "diverged"].value.any()
     for claim in module.CLAIMS:
-        assert claim.verdict(frame, "smoke").verdict == INCONCLUSIVE
+        assert claim.verdict(frame, "smoke").verdict in (INCONCLUSIVE, NOT_RUN)
     module.figure(frame)
 
 
@@ -187,12 +188,17 @@ def test_the_precisions_differ_in_the_sampler_alone(monkeypatch):
 # -- gap.noise-scale, gap.chains, gap.mcmc-vs-infonce, gap.maxent-conditional
 
 S = particle_samplers
-AS_PRINTED = {S.REFERENCE: 0.8, S.SMALL: 0.8, S.LARGE: 0.4, S.LONG: 0.5, S.MCMC: 0.78, S.MAXENT: 0.7}
+AS_PRINTED = {
+    S.REFERENCE: 0.8, S.SMALL: 0.8, S.LARGE: 0.4, S.LONG: 0.5, S.STEADY: 0.6, S.MCMC: 0.78, S.MAXENT: 0.7,
+}  # fmt: skip
 DECISIONS = (S.decide_noise_scale, S.decide_chains, S.decide_mcmc, S.decide_maxent)
 
 
 def samplers(**changed):
-    return rows({name: jitter(value) for name, value in (AS_PRINTED | changed).items()})
+    made = rows({name: jitter(value) for name, value in (AS_PRINTED | changed).items()})
+    told = ("nearest", "distance", "positive_energy", "negative_energy")
+    more = [made[made.metric == "diverged"].assign(metric=name, value=0.3) for name in told]
+    return pd.concat([made, *more], ignore_index=True)
 
 
 def test_decisions_on_results_as_printed():
@@ -205,6 +211,7 @@ def test_decisions_on_results_as_printed():
         (S.decide_noise_scale, {S.LARGE: 0.9}),  # large noise is as good as small
         (S.decide_noise_scale, {S.SMALL: 0.2}),  # one of the small scales is worse
         (S.decide_chains, {S.LONG: 0.95}),
+        (S.decide_chains, {S.STEADY: 0.95}),  # the other way of stepping is better than short chains
         (S.decide_mcmc, {S.MCMC: 0.95}),
         (S.decide_maxent, {S.MAXENT: 0.95}),  # better than small noise
         (S.decide_maxent, {S.MAXENT: 0.1}),  # not reasonable
@@ -212,6 +219,20 @@ def test_decisions_on_results_as_printed():
 )
 def test_broken_variants_are_refuted(decide, changed):
     assert decide(samplers(**changed)).verdict == REFUTED
+
+
+def test_a_loss_that_teaches_nothing_is_no_sign_that_it_brings_no_improvement():
+    verdict = S.decide_mcmc(samplers(**{S.MCMC: 0.02}))
+    assert verdict.verdict == INCONCLUSIVE
+    assert "did not learn the task" in verdict.note
+
+
+def test_the_steady_chain_differs_from_the_long_one_in_its_steps_alone():
+    cfg = smoke(particle_samplers)
+    long, steady = (S.proposal(cfg, S.VARIANTS[name]) for name in (S.LONG, S.STEADY))
+    assert set(steady.step_sizes) == {cfg.steady_step}
+    assert len(steady.step_sizes) == len(long.step_sizes) == cfg.negatives * cfg.iterations
+    assert dataclasses.replace(steady, step_sizes=long.step_sizes) == long
 
 
 def test_a_reference_that_learnt_nothing_decides_nothing():
@@ -246,7 +267,8 @@ GOOD = {
     (M.LANGEVIN, 16, 2000): 0.9, (M.DFO, 16, 2000): 0.1, (M.MSE, 16, 2000): 0.2, (M.NEAREST, 16, 2000): 0.0,
     (M.LANGEVIN, 2, 1): 0.99, (M.DFO, 2, 1): 0.99, (M.LANGEVIN, 16, 1): 0.99, (M.DFO, 16, 1): 0.99,
 }  # fmt: skip
-ALL = (D.decide_dimensions, C.decide_dfo, C.decide_full, C.decide_overfit, C.decide_evolution)
+ALL = (partial(D.decide_dimensions, dimensions=(2, 16)), C.decide_dfo, C.decide_full, C.decide_overfit,
+       C.decide_evolution)  # fmt: skip
 
 
 def test_dimensions_as_reported():
@@ -267,6 +289,20 @@ def test_dimensions_as_reported():
 )
 def test_broken_dimensions_are_refuted(decide, changed):
     assert decide(dimensions(GOOD | changed)).verdict == REFUTED
+
+
+def test_of_dimensions_that_were_not_run_nothing_is_known():
+    whole = dimensions(GOOD)
+    partly = D.decide_dimensions(whole)
+    assert partly.verdict == INCONCLUSIVE
+    assert partly.note.startswith("4-D, 8-D, 32-D were not run.")
+    assert D.decide_dimensions(dimensions(GOOD | {(M.MSE, 2, 2000): 0.99})).verdict == REFUTED  # one against is enough
+    assert D.decide_dimensions(whole, dimensions=(4,)) == Verdict(NOT_RUN, note="4-D was not run.")
+    flat = whole[whole.dimension == 2]
+    assert C.decide_dfo(flat).verdict == NOT_RUN
+    for decide in (C.decide_overfit, C.decide_evolution):
+        assert decide(flat).verdict == INCONCLUSIVE
+        assert decide(flat, dimensions=(2,)).verdict == REPRODUCED
 
 
 @pytest.mark.parametrize("changed", [{"loss": 3.0}, {"negative_energy": -9.0}])

@@ -16,8 +16,8 @@ SIGN = "experiment=critique/gradient_sign"
 BAD = [
     ([], "experiment: missing; allowed: critique/"),
     (["experiment=critique/nothing"], "experiment=critique/nothing: unknown; allowed: critique/"),
-    ([SIGN, "scale=huge"], "scale=huge: unknown; allowed: smoke, laptop, paper"),
-    ([SIGN, "scale=overnight"], "scale=overnight: unknown; allowed: smoke, laptop, paper"),
+    ([SIGN, "scale=huge"], "scale=huge: unknown for critique/gradient_sign; allowed: smoke, laptop, paper"),
+    ([SIGN, "scale=overnight"], "scale=overnight: unknown for critique/gradient_sign; allowed: smoke, laptop, paper"),
     ([SIGN, "kk=[1]"], "kk=[1]: unknown key; allowed: k, theta"),
     ([SIGN, "+kk=[1]"], "+kk=[1]: unknown key; allowed: k, theta"),
     ([SIGN, "k=hello"], "k=hello: must be list[float]"),
@@ -52,6 +52,10 @@ BAD = [
     (["experiment=critique/finite_sample", "seeds=[99999999999999999999]"], "must be between 0 and"),
     (["experiment=critique/finite_sample", "repetitions=0"], "repetitions=0: must be between 1 and"),
     (["experiment=critique/finite_sample", "repetitions=1.5"], "repetitions=1.5: must be int"),
+    (["experiment=csil/mujoco", "env=Hoper-v5"], "env=Hoper-v5: environment='Hoper-v5': cannot be built"),
+    (["experiment=csil/mujoco", "demonstrations.source=no.npz"], "demonstrations.source=no.npz: no.npz: cannot be read"),
+    (["experiment=csil/mujoco", "demonstrations.counts=3"], "demonstrations.counts=3: must be list[int]"),
+    (["experiment=csil/mujoco", "demonstrations=expert"], "demonstrations=expert: must be given by its keys: source"),
     (["experiment=critique/finite_sample", "seeds=[-1]"], "seeds=[-1]: must be between 0 and"),
 ]
 

@@ -53,6 +53,12 @@ def test_moments_that_policies_reach_do_not_count_as_misspecified(monkeypatch):
     assert experiment.decide(experiment.run(SMOKE, Context())).verdict == REFUTED
 
 
+def test_a_multiplier_that_leaves_its_bound_on_the_way_is_refuted(frame):
+    first = (frame.penalty > 0) & (frame.case == experiment.OUTSIDE) & (frame.iteration < frame.iteration.max())
+    broken = frame.assign(multipliers=frame.multipliers.where(~first, 1.01 * frame.start / frame.penalty))
+    assert experiment.decide(broken).verdict == REFUTED
+
+
 def test_a_nan_counts(frame):
     broken = frame.assign(multipliers=frame.multipliers.where(frame.seed != 1))
     assert experiment.decide(broken).verdict == REFUTED
