@@ -416,6 +416,8 @@ def figure(frame: pd.DataFrame) -> Figure:
     for axis in axes[len(tasks) : 3]:
         axis.set_axis_off()
     _draw_shares(axes[3], {method: improved(frame, method) for method in methods if method != BC})
+    axes[4].set_title("median; band: 10 to 90 % of trainings")
+    axes[5].set_title("median; band: 10 to 90 % of trainings")
     _draw_training(axes[4], frame, "rho", [method for method in methods if method != BC])
     axes[4].axhline(STALLED, color=style.GREY, linewidth=0.8, linestyle=":")
     axes[4].set_yscale("symlog", linthresh=1)

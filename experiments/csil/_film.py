@@ -77,7 +77,7 @@ def draw(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) 
             across = pose[["x0", "x1"]].to_numpy().T - start - moved + place
             axis.plot(across, pose[["z0", "z1"]].to_numpy().T + base, color=looks[name][1], linewidth=2.5)
             axis.annotate(
-                f"{moved:+.1f} m",
+                f"{moved:+.1f}",
                 (place, base),
                 (0, -1),
                 textcoords="offset points",
@@ -93,7 +93,7 @@ def draw(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) 
     axis.set(aspect="equal", yticks=[], xlim=(-1.4 * width, (len(TIMES) - 0.4) * width))
     axis.set_ylim(axis.get_ylim()[0] - 0.25 * height)  # room for the distances
     axis.set_xticks([place * width for place in range(len(TIMES))], [str(time) for time in TIMES])
-    axis.set_xlabel("control steps, and how far the body has moved by then")
+    axis.set_xlabel("control steps; below the poses, how far the body has moved by then (m)")
     axis.spines["left"].set_visible(False)
 
 

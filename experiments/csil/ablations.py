@@ -293,6 +293,6 @@ def _draw_replayed(axis: Axes, frame: pd.DataFrame) -> None:
             mine = frame[(frame.method == name) & (frame.metric == metric)].groupby("steps").value.mean()
             axis.plot(mine.index, mine, line, color=COLOURS[name])
     axis.axhline(0, color=style.GREY, linewidth=0.7)
-    axis.set(xlabel="environment steps", ylabel="mean reward")
+    axis.set(xlabel="environment steps", ylabel="mean coherent reward")
     axis.set_title("demonstrated (solid), replayed (dotted)")
     axis.xaxis.set_major_locator(MaxNLocator(4))

@@ -303,6 +303,6 @@ def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
         axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
     axis.set(xlabel="environment steps", ylabel="share", ylim=(-0.02, None))
-    axis.set_title("CSIL: mean,\nlargest dotted")
+    axis.set_title("CSIL: signs of collapse\n(dotted: largest member)")
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.legend()

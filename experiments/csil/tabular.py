@@ -240,7 +240,7 @@ CLAIMS = [
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """Top: the table, a dot per set of demonstrations. Below: values and mean moves of four methods, sparse world."""
+    """Top: the table, a dot per set of demonstrations and, of many, their mean. Below: values and moves in one."""
     layout = [["sparse"] * 2 + ["windy"] * 2, ["dense"] * 2 + ["dense windy"] * 2, list(MAPPED)]
     drawing, axes = style.mosaic(layout, [2.1, 2.1, 2.1])
     _draw_table(axes["sparse"], frame, "sparse", windy=False)
@@ -253,16 +253,20 @@ def figure(frame: pd.DataFrame) -> Figure:
     return drawing
 
 
+LEGEND = {("published", "CSIL"): "as published", ("repaired", "GAIL"): "repaired"}  # one of each form
+
+
 def _draw_table(axis, frame: pd.DataFrame, world: str, windy: bool) -> None:
     places = {method: place for place, method in enumerate(PRINTED)}
     for form, colour, marker, shift in (("published", style.BLUE, "o", 0.0), ("repaired", style.ORANGE, "D", 0.3)):
         table = returns(frame, world, windy, form)
         for method in table:
             place = places[str(method)] + shift
-            look = {"color": colour, "markersize": 2.5, "alpha": 0.5}
-            label = {"published": "as published", "repaired": "repaired"}[form] if method in ("CSIL", "GAIL") else None
-            label = label if (form, method) != ("published", "GAIL") else None
-            axis.plot(table[method], [place] * len(table), marker, linestyle="", label=label, **look)
+            look = {"color": colour, "markersize": 2.5, "alpha": 0.5 if len(table) == 1 else 0.1, "markeredgewidth": 0}
+            axis.plot(table[method], [place] * len(table), marker, linestyle="", **look)
+            label = LEGEND.get((form, str(method)))
+            look = {"color": colour, "markersize": 3.5 if len(table) == 1 else 5, "markeredgecolor": "white"}
+            axis.plot(table[method].mean(), place, marker, linestyle="", label=label, **look)
     if world == "sparse":
         printed = [numbers[int(windy)] for numbers in PRINTED.values()]
         axis.plot(printed, list(places.values()), "|", color=style.BLACK, markersize=10, label="printed")

@@ -53,7 +53,10 @@ BAD = [
     (["experiment=critique/finite_sample", "repetitions=0"], "repetitions=0: must be between 1 and"),
     (["experiment=critique/finite_sample", "repetitions=1.5"], "repetitions=1.5: must be int"),
     (["experiment=csil/mujoco", "env=Hoper-v5"], "env=Hoper-v5: environment='Hoper-v5': cannot be built"),
-    (["experiment=csil/mujoco", "demonstrations.source=no.npz"], "demonstrations.source=no.npz: no.npz: cannot be read"),
+    (
+        ["experiment=csil/mujoco", "demonstrations.source=no.npz"],
+        "demonstrations.source=no.npz: no.npz: cannot be read",
+    ),
     (["experiment=csil/mujoco", "demonstrations.counts=3"], "demonstrations.counts=3: must be list[int]"),
     (["experiment=csil/mujoco", "demonstrations=expert"], "demonstrations=expert: must be given by its keys: source"),
     (["experiment=critique/finite_sample", "seeds=[-1]"], "seeds=[-1]: must be between 0 and"),
