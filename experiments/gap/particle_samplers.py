@@ -125,11 +125,8 @@ def decide_chains(frame: pd.DataFrame) -> Verdict:
     """Short chains train better than either long chain of as many gradient evaluations."""
     rivals = (LONG, STEADY)
     spread = "; ".join(_negatives(frame, name) for name in (REFERENCE, *rivals))
-    leads = ", ".join(f"{name} {_particle.differences(frame, (REFERENCE,), name)}" for name in rivals)
-    note = (
-        f"{_about(frame, REFERENCE, *rivals)} Short chains less: {leads}. Distance of the negatives to their positive: "
-        f"{spread}."
-    )
+    leads = ". ".join(f"Short less '{name}': {_particle.differences(frame, (REFERENCE,), name)}" for name in rivals)
+    note = f"{_about(frame, REFERENCE, *rivals)} {leads}. Distance of the negatives to their positive: {spread}."
     checks = [above(_particle.difference(frame, REFERENCE, name), 0.0, note) for name in rivals]
     return _learnt(frame, weakest(checks, expected=np.inf))
 
