@@ -163,7 +163,7 @@ def decide_objective(frame: pd.DataFrame) -> Verdict:
     threshold = _value(frame, "threshold d2", k=0.5, theta=0)
     second = _value(frame, "threshold d2, second term", k=0.5, theta=0)
     rows = at(frame, "total", k=0.5, theta=0)
-    if bool((rows.value < 0).all()) and not rows.empty:
+    if np.isnan(threshold) and bool((rows.value < 0).all()) and not rows.empty:
         return holds(_agrees(at(frame, "total")), 0.0, "As printed: at every d_E(s2).")
     divided = bool(((rows.value < 0) == (rows.d2 > threshold)).all()) and bool((rows.value < 0).any())
     agreeing = ("total", "threshold d2", "threshold d2, second term")
@@ -195,7 +195,7 @@ def decide_theorem_1_total(frame: pd.DataFrame) -> Verdict:
     if equal_slopes.empty:
         raise LookupError("k = 1 at the expert is not in the frame")
     vanishes = bool((np.abs(equal_slopes.value) < 1e-12).all())
-    if bool((expert.value > 1e-4).all() or (expert.value < -1e-4).all()):
+    if np.isnan(zero) and bool((expert.value > 1e-4).all() or (expert.value < -1e-4).all()):
         return holds(_agrees(expert), float(np.abs(expert.value).min()), "As printed: at every k and d_E(s2).")
     note = (
         f"As Theorem 1 says, there is such a case; but at d_E(s2) = {zero:.5f} = (1+e^k)/(2+e+e^k), k = 1/2, the "

@@ -24,7 +24,7 @@ figure = mujoco.figure
 def decide_one_demonstration(frame: pd.DataFrame) -> Verdict:
     """As `csil/mujoco` decides it; the note says where other seeds are asked."""
     verdict = mujoco.decide_one_demonstration(frame)
-    return verdict._replace(note=f"{verdict.note} Other seeds are asked in csil.one-demonstration.hopper.again.")
+    return verdict._replace(note=f"{verdict.note} On other seeds: csil.one-demonstration.hopper.again.")
 
 
 def _claim(suffix: str, statement: str, measures: str, decide: Callable[[pd.DataFrame], Verdict]) -> Claim:

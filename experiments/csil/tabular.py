@@ -240,7 +240,7 @@ CLAIMS = [
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """Top: the table, a dot per set of demonstrations and, of many, their mean. Below: values and moves in one."""
+    """Top: the table, a dot per set of demonstrations and, of many, their mean. Below: maps of four policies."""
     layout = [["sparse"] * 2 + ["windy"] * 2, ["dense"] * 2 + ["dense windy"] * 2, list(MAPPED)]
     drawing, axes = style.mosaic(layout, [2.1, 2.1, 2.1])
     _draw_table(axes["sparse"], frame, "sparse", windy=False)

@@ -133,6 +133,12 @@ def ours(frame: pd.DataFrame, method: str, dimension: int) -> pd.Series:
     return _particle.success(full(frame), method=method, dimension=dimension)
 
 
+def absent(frame: pd.DataFrame, dimensions: Sequence[int]) -> str:
+    """Which of these dimensions were not run, as a sentence; nothing if all were."""
+    missing = [f"{n}-D" for n in dimensions if n not in set(frame.dimension)]
+    return f"Not run: {', '.join(missing)}." if missing else ""
+
+
 def table(frame: pd.DataFrame) -> str:
     """Mean success of every method, dimension by dimension."""
     rows = full(frame)

@@ -238,7 +238,7 @@ def decide_distance(frame: pd.DataFrame) -> Verdict:
 def _chance(frame: pd.DataFrame) -> float:
     """The largest mean estimate log(M+1) - L by Langevin's negatives: how far InfoNCE is from telling nothing apart."""
     rows = frame[frame.sampler == "langevin"]
-    return float(rows.groupby(["density", "sigma"]).estimate.mean().max())
+    return float(rows.groupby(["density", "sigma"]).estimate.mean().abs().max())
 
 
 def decide_entropy(frame: pd.DataFrame) -> Verdict:

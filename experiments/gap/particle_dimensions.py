@@ -44,19 +44,17 @@ def decide_dimensions(frame: pd.DataFrame, dimensions: Sequence[int] = GROWING) 
 
     Of dimensions that were not run nothing is known, so that without one of them nothing is reproduced.
     """
-    missing = [n for n in dimensions if n not in set(frame.dimension)]
-    absent = f"{', '.join(f'{n}-D' for n in missing)} {'were' if len(missing) > 1 else 'was'} not run. " * bool(missing)
-    if len(missing) == len(dimensions):
-        return Verdict(NOT_RUN, note=absent.strip())
-    rivals = [(n, name) for n in dimensions if n not in missing for name in (MSE, NEAREST)]
+    rows = frame[frame.dimension.isin(dimensions)]
+    absent = _methods.absent(frame, dimensions)
+    if rows.empty:
+        return Verdict(NOT_RUN, note=absent)
+    rivals = [(n, name) for n in sorted(rows.dimension.unique()) for name in (MSE, NEAREST)]
     differences = [
-        _particle.paired(_methods.ours(frame, LANGEVIN, n), _methods.ours(frame, name, n)) for n, name in rivals
+        _particle.paired(_methods.ours(rows, LANGEVIN, n), _methods.ours(rows, name, n)) for n, name in rivals
     ]
-    note = f"{absent}{_methods.table(frame)}"
-    if 1 in set(frame.dimension):
-        note = f"{note} 1-D is told, but does not decide."
+    note = f"{absent} {_methods.table(rows)}".strip()
     verdict = weakest([above(each, 0.0, note) for each in differences], expected=np.inf)
-    return verdict._replace(verdict=INCONCLUSIVE) if missing and verdict.verdict == REPRODUCED else verdict
+    return verdict._replace(verdict=INCONCLUSIVE) if absent and verdict.verdict == REPRODUCED else verdict
 
 
 def _in(dimension: int) -> Claim:

@@ -47,8 +47,8 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def decide_dfo(frame: pd.DataFrame) -> Verdict:
     """In 16-D DFO's success is below one half, and Langevin's above it."""
-    if MANY not in set(_methods.full(frame).dimension):
-        return Verdict(NOT_RUN, note=f"{MANY}-D was not run.")
+    if absent := _methods.absent(_methods.full(frame), [MANY]):
+        return Verdict(NOT_RUN, note=absent)
     fails = below(stats.mean_interval(_methods.ours(frame, DFO, MANY)), LEARNT)
     succeeds = above(stats.mean_interval(_methods.ours(frame, LANGEVIN, MANY)), LEARNT, _methods.table(frame))
     return succeeds._replace(verdict=weakest([fails, succeeds]).verdict)
@@ -73,10 +73,10 @@ def decide_overfit(frame: pd.DataFrame, dimensions: Sequence[int] = (FEW, MANY))
 
 def _whole(verdict: Verdict, rows: pd.DataFrame, dimensions: Sequence[int]) -> Verdict:
     """Of dimensions that were not run nothing is known: without one of them nothing is reproduced."""
-    missing = ", ".join(f"{n}-D" for n in dimensions if n not in set(rows.dimension))
-    if not missing or verdict.verdict == REFUTED:
+    absent = _methods.absent(rows, dimensions)
+    if not absent or verdict.verdict == REFUTED:
         return verdict
-    return verdict._replace(verdict=INCONCLUSIVE, note=f"{verdict.note} {missing} was not run.")
+    return verdict._replace(verdict=INCONCLUSIVE, note=f"{verdict.note} {absent}")
 
 
 def decide_evolution(frame: pd.DataFrame, dimensions: Sequence[int] = (FEW, MANY)) -> Verdict:

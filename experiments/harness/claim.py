@@ -19,9 +19,9 @@ MEANINGS: dict[str, str] = {
 }
 # How to read the ledger, beside the meanings.
 READING = (
-    "Intervals are 95 % over seeds. What a short training has not learnt may still come: of long trainings a small "
-    "scale may reproduce a claim but not refute it, and a miss is inconclusive there. Statements that begin with "
-    "(Asked here) or (Found here) are this suite's own."
+    "Intervals are 95 % over seeds. What a short training has not learnt may still come: at a small scale it can "
+    "reproduce a claim, not refute it, and a miss is inconclusive. Statements that begin with (Asked here) or (Found "
+    "here) are this suite's own."
 )
 SCALES = ("smoke", "laptop", "overnight", "paper")
 

@@ -195,8 +195,8 @@ def _failing(checks: dict[tuple[str, float], Verdict]) -> str:
     experts = [expert for (expert, _), check in checks.items() if check.verdict != REPRODUCED]
     if not experts:
         return ""
-    reason = "An optimal expert is deterministic, as no policy of the game is, whose bonus is entropy. "
-    return f"Not so in {len(experts)} of {len(checks)} cells. {reason if EXPERTS[1] in experts else ''}"
+    reason = "The game's policies are stochastic by their entropy bonus, an optimal expert is not. "
+    return f"Not shown in {len(experts)} of {len(checks)} cells. {reason if EXPERTS[1] in experts else ''}"
 
 
 def _decide_gap(frame: pd.DataFrame, clone: str) -> Verdict:

@@ -102,6 +102,26 @@ def test_negative_controls(id: str, breaks: Callable, monkeypatch: pytest.Monkey
     assert CLAIMS[id].verdict(measure(), "smoke").verdict not in GOOD
 
 
+def test_what_would_hold_as_printed_is_reproduced(frame: pd.DataFrame) -> None:
+    """Frames in which the sentence itself is true; the whole objective's needs its threshold to be missing too."""
+
+    def changed(quantity: str, **columns) -> pd.DataFrame:
+        rows = frame.quantity == quantity
+        return frame.assign(**{name: frame[name].where(~rows, value) for name, value in columns.items()})
+
+    signs = frame.assign(quantity=frame.quantity.replace({"state, signs of (4)-(5)": "state", "state": "other"}))
+    both = pd.concat([signs, signs[signs.quantity == "state"].assign(quantity="state, signs of (4)-(5)")])
+    printed = frame[frame.quantity == "state"].assign(quantity="state, signs of (4)-(5)")
+    right = pd.concat([frame[frame.quantity != "state, signs of (4)-(5)"], printed])
+    assert CLAIMS["critique.energy-sign"].decide(right).verdict == "reproduced"
+    assert CLAIMS["critique.energy-sign"].decide(both).verdict == "refuted"
+    away = changed("total", value=-1.0, closed_form=-1.0)
+    for id in ("critique.example-3.objective", "critique.theorem-1.objective"):
+        assert CLAIMS[id].decide(away).verdict == "refuted"  # there still is a threshold
+        missing = away.assign(value=away.value.where(away.quantity != "threshold d2"))
+        assert CLAIMS[id].decide(missing).verdict == "reproduced"
+
+
 def test_k_equal_to_one_pushes_nowhere(frame: pd.DataFrame) -> None:
     """With k = 1 both states weigh the same and the claimed gradient is zero: the check on -0.245 must fail."""
 

@@ -128,6 +128,9 @@ def test_control_cost_that_does_not_grow(frame):
     broken.loc[(broken.quantity == "grid") & (broken.dimension == 2), "value"] = 0.0
     assert experiment.evaluations(broken)[2] == 36
     assert verdict(broken, SUM) == REPRODUCED
+    # One cheap step among dear ones is a broken run, not a cheap Z.
+    third = broken[(broken.quantity == "grid") & (broken.dimension == 1)].assign(dimension=3)
+    assert verdict(pd.concat([broken, third]), SUM) == REFUTED
 
 
 def test_control_energy_of_the_wrong_sign(monkeypatch):
@@ -142,9 +145,11 @@ def test_control_energy_of_the_wrong_sign(monkeypatch):
 
 
 def test_control_correct_noise_where_the_official_is_claimed():
-    """Were the official sampler right, there would be nothing to correct."""
+    """Were the official sampler right, only Z would be missing."""
     broken = experiment.run(replace(small(), sigma=0.02**0.5), Context())
-    assert verdict(broken, GRADIENT) == REPRODUCED
+    decision = next(claim for claim in experiment.CLAIMS if claim.id == GRADIENT).decide(broken)
+    assert decision.verdict == CORRECTED
+    assert "official noise too" in decision.note
 
 
 def test_control_official_noise_where_the_correct_is_claimed(frame):

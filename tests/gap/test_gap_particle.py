@@ -224,7 +224,7 @@ def test_broken_variants_are_refuted(decide, changed):
 def test_a_loss_that_teaches_nothing_is_no_sign_that_it_brings_no_improvement():
     verdict = S.decide_mcmc(samplers(**{S.MCMC: 0.02}))
     assert verdict.verdict == INCONCLUSIVE
-    assert "did not learn the task" in verdict.note
+    assert "has not clearly learnt the task" in verdict.note
 
 
 def test_the_steady_chain_differs_from_the_long_one_in_its_steps_alone():
@@ -295,9 +295,9 @@ def test_of_dimensions_that_were_not_run_nothing_is_known():
     whole = dimensions(GOOD)
     partly = D.decide_dimensions(whole)
     assert partly.verdict == INCONCLUSIVE
-    assert partly.note.startswith("4-D, 8-D, 32-D were not run.")
+    assert partly.note.startswith("Not run: 4-D, 8-D, 32-D.")
     assert D.decide_dimensions(dimensions(GOOD | {(M.MSE, 2, 2000): 0.99})).verdict == REFUTED  # one against is enough
-    assert D.decide_dimensions(whole, dimensions=(4,)) == Verdict(NOT_RUN, note="4-D was not run.")
+    assert D.decide_dimensions(whole, dimensions=(4,)) == Verdict(NOT_RUN, note="Not run: 4-D.")
     flat = whole[whole.dimension == 2]
     assert C.decide_dfo(flat).verdict == NOT_RUN
     for decide in (C.decide_overfit, C.decide_evolution):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiments.harness import catalogue
-from experiments.harness.claim import CORRECTED, REFUTED
+from experiments.harness.claim import CORRECTED, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from experiments.lecture import lemma as experiment
 from imitation.mdp import TabularMDP
@@ -82,6 +82,14 @@ def test_without_a_counterexample_nothing_is_corrected(frame):
     assert experiment.decide(frame[frame.named != experiment.CRASH]).verdict == REFUTED
     tame = frame.minimum.where(frame.named != experiment.RANDOM, frame.maximum)
     assert experiment.decide(frame.assign(minimum=tame)).verdict == REFUTED
+
+
+def test_where_the_printed_minimum_bounds_all_gaps_nothing_is_to_correct(frame):
+    decision = experiment.decide(frame.assign(minimum=frame.gap))
+    assert decision.verdict == REPRODUCED
+    assert decision.note.startswith("As printed")
+    over = frame.gap > frame.minimum.clip(lower=0) + experiment.TOLERANCE
+    assert experiment.decide(frame.assign(minimum=frame.minimum.where(~over))).verdict == REFUTED
 
 
 def test_a_game_that_learns_nothing_is_refuted(frame):
