@@ -182,12 +182,8 @@ def decide(frame: pd.DataFrame) -> Verdict:
     hand = frame[frame.named.isin([CRASH, DRIFT])]
     built = float((hand.gap / hand.eps.where(hand.eps > TOLERANCE)).max())
     good = excess <= TOLERANCE and over_maximum <= TOLERANCE and shrinks
-    if (
-        good
-        and len(crash)
-        and len(drawn)
-        and float((frame.gap - frame.minimum.clip(lower=0)).max(skipna=False)) <= TOLERANCE
-    ):
+    over_minimum = float((frame.gap - frame.minimum.clip(lower=0)).max(skipna=False))
+    if good and len(crash) and len(drawn) and over_minimum <= TOLERANCE:
         return holds(True, tight, "As printed: the gap never exceeds the minimum either.")
     note = (
         f"gap / eps H at most in the game (mean {ratios.mean():.2g}; {built:.2g} in the hand-built rows), over "
