@@ -167,10 +167,20 @@ def _making(result: Result) -> str:
         "Time": f"{_duration(record['wall_seconds'])}; peak memory {record['peak_memory_mb']:.0f} MB",
         "Device": f"{escape(record['device'])}; {record['threads']} thread{'s' * (record['threads'] != 1)} per process",
         "Commit": commit + (" with uncommitted changes" if record["dirty"] else ", clean"),
+        "Carried": _carried(record),
         "Versions": ", ".join(f"{escape(name)} {escape(text)}" for name, text in sorted(record["versions"].items())),
         "Data": _data(result),
     }
     return f"<dl>{_terms({name: value for name, value in terms.items() if value})}</dl>"
+
+
+def _carried(record: dict[str, Any]) -> str:
+    """Over which changes of code the result was carried, and by which runs cut short."""
+    return "<br>".join(
+        f"to <code>{escape(step['commit'][:12])}</code>, whose code gave the same to the byte as that of "
+        f"<code>{escape(step['since'][:12])}</code> in a run cut short: {_command(step['command'])}"
+        for step in record.get("carried", [])
+    )
 
 
 def _command(text: str) -> str:

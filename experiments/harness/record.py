@@ -74,8 +74,13 @@ class Plan:
             record is not None
             and mark.exists()
             and mark.read_text() == record["metrics_hash"]
-            and all(record[key] == value for key, value in self.hashes().items())
+            and all((record | {"source_hash": source_of(record)})[key] == value for key, value in self.hashes().items())
         )
+
+
+def source_of(record: dict[str, Any]) -> str:
+    """Hash of the code that the record stands for: what measured it, or the last that it was carried over to."""
+    return [record, *record.get("carried", [])][-1]["source_hash"]
 
 
 def inputs(experiment: str, config: Any) -> list[Path]:

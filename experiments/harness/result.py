@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.harness import catalogue
 from experiments.harness.frames import read_frame
-from experiments.harness.record import inputs_changed, read_record
+from experiments.harness.record import inputs_changed, read_record, source_of
 from experiments.harness.source import source_hash
 
 
@@ -28,7 +28,7 @@ class Result:
     def is_stale(self) -> bool:
         """Whether the measuring code, the configuration or a file that it reads changed since."""
         return (
-            self.record["source_hash"] != source_hash(self.experiment)
+            source_of(self.record) != source_hash(self.experiment)
             or _canonical(self.experiment, self.scale) != self.record["configuration"]
             or inputs_changed(self.record)
         )
@@ -84,18 +84,18 @@ def _shards(folder: Path) -> list[Shard]:
 
 
 def _current(shards: list[Shard], experiment: str) -> list[Shard]:
-    """Those that the present code measured from the present inputs."""
+    """Those that the present code measured, or was shown to measure the same, from the present inputs."""
     if not shards:
         return []
     source = source_hash(experiment)
-    return [one for one in shards if one[1]["source_hash"] == source and not inputs_changed(one[1])]
+    return [one for one in shards if source_of(one[1]) == source and not inputs_changed(one[1])]
 
 
 def _alike(shards: list[Shard]) -> bool:
     """Whether one code measured all of these, and no input differs between two of them."""
     records = [record for _, record in shards]
     kept = {item for record in records for item in record["input_hashes"].items()}
-    return len({record["source_hash"] for record in records}) == 1 and len(dict(kept)) == len(kept)
+    return len({source_of(record) for record in records}) == 1 and len(dict(kept)) == len(kept)
 
 
 def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:

@@ -1,0 +1,93 @@
+"""A result goes along with a change of code that computes the same, and with no other."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.harness.catalogue import ROOT
+
+NAME, SHORT = "critique/finite_sample", ["repetitions=20", "seeds=[5]"]
+SOURCE = f"experiments/{NAME}.py"
+RECORD = f"kept/{NAME}/smoke/run.json"
+SAME = ("(estimate[i, j] - example.EXPERT) ** 2", "np.square(estimate[i, j] - example.EXPERT)")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of its own, with a history and one result."""
+    for package in ("experiments", "imitation", "configs"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".gitignore").write_text("__pycache__/\noutputs/\nkept/\n.measured\n.lock\n.status.json\n")
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    done = program(tmp_path, "experiments")
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def git(project: Path, *arguments: str) -> None:
+    person = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
+    subprocess.run(["git", *person, *arguments], cwd=project, check=True, capture_output=True)
+
+
+def commit(project: Path) -> None:
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Change")
+
+
+def program(project: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", module, *arguments, f"experiment={NAME}", "scale=smoke", "results=kept"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    return subprocess.run(asked, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def carry(project: Path, *values: str, since: str = "HEAD~1") -> subprocess.CompletedProcess[str]:
+    return program(project, "experiments.harness.carry", f"--since={since}", *values)
+
+
+def change(project: Path, old: str, new: str) -> None:
+    path = project / SOURCE
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_change_that_computes_the_same_carries_the_result_and_one_of_the_last_bits_does_not(project: Path) -> None:
+    before = json.loads((project / RECORD).read_text())
+    change(project, *SAME)
+    commit(project)
+    done = carry(project, *SHORT)
+    assert done.stdout == f"carried: kept/{NAME}/smoke\n", done.stderr
+    carried = json.loads((project / RECORD).read_text())
+    [step] = carried["carried"]
+    assert carried == before | {"carried": [step]}
+    assert step["source_hash"] != before["source_hash"]
+    assert "repetitions=20" in step["command"]
+    assert "current, skipped" in program(project, "experiments").stdout
+    change(project, SAME[1], f"{SAME[1]} + 1e-18")
+    commit(project)
+    done = carry(project, *SHORT)
+    assert done.stderr == f"error: {NAME}: the two codes give different metrics.csv; measure it again\n"
+    assert done.returncode == 1
+    assert json.loads((project / RECORD).read_text()) == carried
+
+
+def test_what_cannot_be_carried_is_said_in_one_line(project: Path) -> None:
+    assert "nothing to carry" in carry(project, *SHORT).stdout
+    change(project, *SAME)
+    assert "not committed" in refusal(carry(project, *SHORT))
+    commit(project)
+    assert "nothing is cut short" in refusal(carry(project))
+    assert "git archive" in refusal(carry(project, *SHORT, since="nowhere"))
+    assert "is not the code" in refusal(carry(project, *SHORT, since="HEAD"))
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
