@@ -1,7 +1,7 @@
 """A multilayer-perceptron energy E(x, y) for a population, and its gradient in y written out by hand.
 
 Samplers need only dE/dy. That gradient needs no graph, the observation's share of the first layer stays the same
-along a chain, and rows taken in blocks keep the activations in the cache.
+along a chain, and members and rows taken in blocks keep the activations in the cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,7 +72,8 @@ class MLPEnergy(nn.Module):
         Args:
             observation: (P, B, Dx).
             precision: of the arithmetic, that of the weights if not given. In bfloat16 gradients are off by 5 % of
-                their length (root mean square), and come up to twice as fast where the processor has such products.
+                their length (root mean square), and come up to twice as fast where the processor has such products;
+                elsewhere they come at the pace of float32.
 
         Returns:
             A function from actions (P, B, M, Dy) to gradients of the same shape. It keeps the weights of the time it
@@ -93,25 +94,27 @@ class MLPEnergy(nn.Module):
         # The slope of the last layer, one number per unit, is folded into the layer before it.
         backwards = [packed(weight.to(precision), ROWS) for weight in [*layers[:-1], layers[-1] * last]]
 
-        def block(share: Tensor, action: Tensor) -> Tensor:
-            """The gradient for some rows: their share of the first layer, and their actions."""
+        def block(some: slice, share: Tensor, action: Tensor) -> Tensor:
+            """The gradient for some members' rows: their share of the first layer, and their actions."""
             members, rows, samples, _ = action.shape
-            first = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0])
+            first = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0][some])
             first.view(members, rows, samples, -1).add_(share[:, :, None])
             active = [first.relu_()]
             for weight, bias in zip(forwards[1:], biases, strict=True):
-                active.append(linear(active[-1], weight, bias, relu=True))
-            slope = linear(active.pop().sign_(), backwards[-1])
+                active.append(linear(active[-1], weight[some], bias[some], relu=True))
+            slope = linear(active.pop().sign_(), backwards[-1][some])
             for weight, value in zip(reversed(backwards[:-1]), reversed(active), strict=True):
                 # As the ReLU lets it through: the slope passes where the activation is above zero.
                 torch.ops.aten.threshold_backward.grad_input(slope, value, 0, grad_input=slope)
-                slope = linear(slope, weight)
+                slope = linear(slope, weight[some])
             return slope.reshape(action.shape)
 
-        return self._by_rows(share, block)
+        return self._by_blocks(share, block)
 
-    def _by_rows(self, share: Float[Tensor, "P B W"], block: Callable[[Tensor, Tensor], Tensor]) -> Gradient:
-        """dE/dy block by block of rows; `block` maps their share of the first layer, and their actions, to dE/dy.
+    def _by_blocks(self, share: Float[Tensor, "P B W"], block: Callable[[slice, Tensor, Tensor], Tensor]) -> Gradient:
+        """dE/dy block by block of members and rows.
+
+        `block` maps which members they are, the rows' share of the first layer, and their actions, to dE/dy.
 
         ReLU and sign make zeros of what is not a number, and the energy would look flat: zero, or NaN, is added.
         """
@@ -124,10 +127,14 @@ class MLPEnergy(nn.Module):
             if action.shape[:2] != share.shape[:2]:
                 raise ValueError(f"actions {tuple(action.shape)} do not fit observations of {tuple(share.shape[:2])}")
             result = taint[:, :, None, None] + 0 * action
-            size = max(1, ROWS // max(1, action.shape[2]))
-            for first in range(0, share.shape[1], size):
-                rows = slice(first, first + size)
-                result[:, rows] += block(share[:, rows], action[:, rows])
+            samples = max(1, action.shape[2])
+            size = min(max(1, ROWS // samples), max(1, share.shape[1]))
+            together = max(1, ROWS // (size * samples))
+            for member in range(0, len(share), together):
+                some = slice(member, member + together)
+                for first in range(0, share.shape[1], size):
+                    rows = slice(first, first + size)
+                    result[some, rows] += block(some, share[some, rows], action[some, rows])
             return result
 
         return gradient

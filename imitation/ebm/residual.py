@@ -97,25 +97,25 @@ class ResidualEnergy(MLPEnergy):
             folded = torch.bmm(last, weights[-2].mT.to(precision))
         pairs = list(zip(range(1, len(forwards), 2), range(2, len(forwards), 2), strict=True))
 
-        def block(share: Tensor, action: Tensor) -> Tensor:
-            """The gradient for some rows: their share of the first layer, and their actions."""
+        def block(some: slice, share: Tensor, action: Tensor) -> Tensor:
+            """The gradient for some members' rows: their share of the first layer, and their actions."""
             members, rows, samples, _ = action.shape
-            stream = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0])
+            stream = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0][some])
             stream.view(members, rows, samples, -1).add_(share[:, :, None])
             active = []
             for up, down in pairs:
                 inner = stream.relu()
-                middle = linear(inner, forwards[up], biases[up], relu=True)
+                middle = linear(inner, forwards[up][some], biases[up][some], relu=True)
                 active.append((inner, middle))
                 if (up, down) != pairs[-1]:  # no slope depends on the last sum
-                    stream += linear(middle, forwards[down], biases[down])
-            slope, into = last, folded
+                    stream += linear(middle, forwards[down][some], biases[down][some])
+            slope, into = last[some], folded[some]
             for (up, down), (inner, middle) in zip(reversed(pairs), reversed(active), strict=True):
-                into = into if (up, down) == pairs[-1] else linear(slope, backwards[down])
-                slope = slope + linear(into * middle.sign_(), backwards[up]) * inner.sign_()
-            return linear(slope, backwards[0]).view(action.shape)
+                into = into if (up, down) == pairs[-1] else linear(slope, backwards[down][some])
+                slope = slope + linear(into * middle.sign_(), backwards[up][some]) * inner.sign_()
+            return linear(slope, backwards[0][some]).view(action.shape)
 
-        return self._by_rows(share, block)
+        return self._by_blocks(share, block)
 
     def differentiable_action_gradient(
         self, observation: Float[Tensor, "P B Dx"], action: Float[Tensor, "P B M Dy"]

@@ -1,5 +1,7 @@
 """The network energy: the gradient by hand, the population, and blocks."""
 
+import time
+
 import pytest
 import torch
 
@@ -75,10 +77,10 @@ def test_members_do_not_see_each_other():
     assert torch.equal(gradient(changed)[1], gradient(action)[1])
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 12, 10_000])
-def test_blocks_do_not_change_the_gradient(monkeypatch, rows):
-    energy = network()
-    observation, action = batch()
+@pytest.mark.parametrize("rows", [1, 7, 8, 12, 24, 40, 10_000])
+def test_blocks_of_members_and_rows_do_not_change_the_gradient(monkeypatch, rows):
+    energy = network(seeds=(0, 1, 2))
+    observation, action = batch(members=3)
     whole = energy.action_gradient(observation)(action)
     monkeypatch.setattr(mlp, "ROWS", rows)
     torch.testing.assert_close(energy.action_gradient(observation)(action), whole, rtol=0, atol=1e-13)
@@ -271,6 +273,13 @@ def test_bfloat16_points_the_same_way(std):
     assert cosine.quantile(0.01) > 0.9
 
 
+def test_bfloat16_is_rounded_alike_where_the_processor_has_no_such_products(monkeypatch):
+    native, exact = large(torch.bfloat16)
+    monkeypatch.setattr(_linear, "_has_bfloat16", lambda: False)
+    rounded = large(torch.bfloat16)[0]
+    assert (rounded - native).norm() < 0.3 * (native - exact).norm()
+
+
 def test_bfloat16_does_not_change_the_type_of_a_chain():
     energy = network().float()
     observation, action = (one.float() for one in batch())
@@ -303,3 +312,21 @@ def test_its_gradient_in_the_weights_is_that_of_a_double_backward(hidden, dtype)
     for one, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=tolerance, atol=tolerance)
         assert other.abs().max() > 1e-3
+
+
+def test_rows_cut_out_of_wider_ones_take_no_longer():
+    """oneDNN takes 600 times as long for such a product; the gradient in the weights of a critic asks for it."""
+    wide = normal_like(torch.empty(1, 512, 400), torch.Generator().manual_seed(0))
+    cut, slope = wide[..., :348], wide[..., :256].clone()
+    assert torch.equal(_linear._outer(cut, slope), _linear._outer(cut.clone(), slope))
+    assert seconds(lambda: _linear._outer(cut, slope)) < 20 * seconds(lambda: _linear._outer(cut.clone(), slope))
+
+
+def seconds(call):
+    """Of the fastest of five calls."""
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
