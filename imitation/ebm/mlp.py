@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer, linear, packed
+from imitation.ebm._linear import heaviside_, layer, linear, packed, pass_, relu_
 from imitation.ebm.langevin import Gradient
 from imitation.population import RandomSource, normal_like
 
@@ -99,14 +99,12 @@ class MLPEnergy(nn.Module):
             members, rows, samples, _ = action.shape
             first = linear(action.reshape(members, rows * samples, -1).to(precision), forwards[0][some])
             first.view(members, rows, samples, -1).add_(share[:, :, None])
-            active = [first.relu_()]
+            active = [relu_(first)]
             for weight, bias in zip(forwards[1:], biases, strict=True):
                 active.append(linear(active[-1], weight[some], bias[some], relu=True))
-            slope = linear(active.pop().sign_(), backwards[-1][some])
+            slope = linear(heaviside_(active.pop()), backwards[-1][some])
             for weight, value in zip(reversed(backwards[:-1]), reversed(active), strict=True):
-                # As the ReLU lets it through: the slope passes where the activation is above zero.
-                torch.ops.aten.threshold_backward.grad_input(slope, value, 0, grad_input=slope)
-                slope = linear(slope, weight[some])
+                slope = linear(pass_(slope, value), weight[some])
             return slope.reshape(action.shape)
 
         return self._by_blocks(share, block)

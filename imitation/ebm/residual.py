@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from imitation.ebm._linear import layer, linear, packed
+from imitation.ebm._linear import heaviside_, layer, linear, packed
 from imitation.ebm.langevin import Gradient
 from imitation.ebm.mlp import ROWS, MLPEnergy
 from imitation.population import RandomSource, normal_like
@@ -112,7 +112,7 @@ class ResidualEnergy(MLPEnergy):
             slope, into = last[some], folded[some]
             for (up, down), (inner, middle) in zip(reversed(pairs), reversed(active), strict=True):
                 into = into if (up, down) == pairs[-1] else linear(slope, backwards[down][some])
-                slope = slope + linear(into * middle.sign_(), backwards[up][some]) * inner.sign_()
+                slope = slope + linear(into * heaviside_(middle), backwards[up][some]) * heaviside_(inner)
             return linear(slope, backwards[0][some]).view(action.shape)
 
         return self._by_blocks(share, block)

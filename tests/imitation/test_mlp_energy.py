@@ -330,3 +330,14 @@ def seconds(call):
         call()
         taken.append(time.perf_counter() - start)
     return min(taken)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_activations_by_their_bits_are_torchs(dtype):
+    edges = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, 1e-30, -1e-30, 3.0, -3.0])
+    value = torch.cat([edges, normal_like(torch.empty(1000), torch.Generator().manual_seed(0))]).to(dtype)
+    slope = value.flip(0)
+    active = _linear.relu_(value.clone())
+    assert torch.equal(active, value.relu())
+    assert torch.equal(_linear.heaviside_(active.clone()), (value > 0).to(dtype))
+    assert torch.equal(_linear.pass_(slope.clone(), active.clone()), torch.where(value > 0, slope, 0))
