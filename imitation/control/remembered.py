@@ -5,15 +5,12 @@ for; here a further coordinate says whether it is seen. What the learner takes f
 memory; it treats them as if they told all.
 """
 
-from copy import copy
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from imitation.control.imitation_rows import DemonstrationRows
-from imitation.control.replay import Transitions
 from imitation.envs.control import Environments, Step
 from imitation.policies.memory import Memory
 from imitation.population import Generators, uniform_like
@@ -44,7 +41,7 @@ def flickering(rows: DemonstrationRows, share: float, random: Generators) -> Dem
         seen[member, :count], after[member, :count] = drawn
     # What follows a row is what the next one shows, but at the end of an episode.
     after[:, :-1] = torch.where(beginnings(rows)[:, 1:], after[:, :-1], seen[:, 1:])
-    return _with(rows, shown(observation, seen), shown(following, after))
+    return rows.with_observations(shown(observation, seen), shown(following, after))
 
 
 @torch.no_grad()
@@ -53,13 +50,7 @@ def remembered(rows: DemonstrationRows, memory: Memory) -> DemonstrationRows:
     observation, following = rows.rows.observation, rows.rows.following
     none = observation.new_zeros(len(observation), 1, memory.width)
     states = memory.unroll(observation[:, None], beginnings(rows)[:, None], none)[:, 0]
-    return _with(rows, states, memory.step(following, states))
-
-
-def _with(rows: DemonstrationRows, observation: Tensor, following: Tensor) -> DemonstrationRows:
-    changed = copy(rows)
-    changed.rows = Transitions(*rows.rows)._replace(observation=observation, following=following)
-    return changed
+    return rows.with_observations(states, memory.step(following, states))
 
 
 class RememberedEnvironments(Environments):
