@@ -32,7 +32,11 @@ def flickering(rows: DemonstrationRows, share: float, random: Generators) -> Dem
     """Rows of whole episodes as they are shown when each observation is blank with probability `share`, in [0, 1).
 
     Each member's blanks are drawn from its own generator, as many as it has rows.
+
+    Raises:
+        ValueError: a share that is not in [0, 1).
     """
+    _check(share)
     observation, following = rows.rows.observation, rows.rows.following
     seen = torch.ones_like(observation[..., 0], dtype=torch.bool)
     after = seen.clone()
@@ -42,6 +46,11 @@ def flickering(rows: DemonstrationRows, share: float, random: Generators) -> Dem
     # What follows a row is what the next one shows, but at the end of an episode.
     after[:, :-1] = torch.where(beginnings(rows)[:, 1:], after[:, :-1], seen[:, 1:])
     return rows.with_observations(shown(observation, seen), shown(following, after))
+
+
+def _check(share: float) -> None:
+    if not 0 <= share < 1:
+        raise ValueError(f"share={share}: must be in [0, 1)")
 
 
 @torch.no_grad()
@@ -66,8 +75,7 @@ class RememberedEnvironments(Environments):
     """
 
     def __init__(self, memory: Memory, share: float, name: str, seeds: list[int], copies: int = 1) -> None:
-        if not 0 <= share < 1:
-            raise ValueError(f"share={share}: must be in [0, 1)")
+        _check(share)
         super().__init__(name, seeds, copies)
         self.memory, self.share = memory, share
         self.observation_dim = memory.width
