@@ -40,6 +40,7 @@ DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSI
 # Where the seeds of episodes begin: in training, in evaluation. The demonstrations' begin at 0, and the experts were
 # chosen by episodes that begin at 1 and 2 million; csil/offline records at 5 million. A seed is below a million.
 TRAINING, EVALUATION, LARGEST_SEED = 3_000_000, 4_000_000, 999_999
+NO_REWARD = 1e-9  # alpha of a control: with it go the reward, its refinement and the values, all but the divergence
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
 

@@ -39,7 +39,7 @@ SHARD_AXES = ("env", "seeds", "noise")
 RECORDING = 5_000_000  # where the seeds of recorded episodes begin
 CSIL, NOTHING, BC, MIXED, TUNED, DATA = "CSIL offline", "no reward", "BC", "BC of both", "BC of both, fitted on", "data"
 RIVALS = (BC, MIXED, TUNED, DATA, NOTHING)
-REWARDS = {CSIL: None, NOTHING: 1e-9}  # alpha: as published, and next to none
+REWARDS = {CSIL: None, NOTHING: _study.NO_REWARD}  # alpha: as published, and next to none
 
 
 @dataclass

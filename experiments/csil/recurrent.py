@@ -32,7 +32,6 @@ from imitation.policies.recurrent import RecurrentFit
 SHARD_AXES = ("env", "seeds")
 GATED, NOTHING = "recurrent", "recurrent, no reward"
 SEEN = "BC, all seen"  # a clone whose observations do not flicker: what the blanks cost
-NO_REWARD = 1e-9  # alpha of the control: with it go the reward, its refinement and the values, all but the divergence
 
 
 def clone_of(memory: str) -> str:
@@ -106,7 +105,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
             for method in (GATED, NOTHING) if memory == GATED else (memory,):
                 before = place * len(methods) + methods.index(method)
                 done = _study.share_of(context, before, len(methods) * len(cfg.env))
-                settings = cfg.coherent(alpha=NO_REWARD if method == NOTHING else None)
+                settings = cfg.coherent(alpha=_study.NO_REWARD if method == NOTHING else None)
                 learner = CoherentSoftImitation(clone, task.generators(2), settings)
                 train = partial(_study.train, task, method, learner, context, done)
                 parts.append(context.piece(f"{name} {method}", train))

@@ -33,7 +33,6 @@ from imitation.policies.sight import Sight, Sighted
 SHARD_AXES = ("env", "seeds")
 PIXELS, NOTHING, STATES = "pixels", "pixels, no reward", "states"
 METHODS = (PIXELS, NOTHING, STATES)
-NO_REWARD = 1e-9  # alpha of the control: with it go the reward, its refinement and the values, all but the divergence
 TIMES = (0, 50, 100, 150, 200, 250)  # steps of a demonstration of which a picture is shown
 
 
@@ -103,7 +102,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
             if method == STATES:
                 shown, learner = whole, CoherentSoftImitation(clones[cfg.start], whole.generators(2), cfg.coherent())
             else:
-                settings = cfg.coherent(alpha=NO_REWARD if method == NOTHING else None)
+                settings = cfg.coherent(alpha=_study.NO_REWARD if method == NOTHING else None)
                 shown, learner = task, PixelCoherentImitation(clone, task.sizes[0], task.generators(2), settings)
             train = partial(_study.train, shown, method, learner, context, done)
             parts.append(context.piece(f"{name} {method}", train))
