@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
-import mujoco
 import numpy as np
 import pandas as pd
 import torch
@@ -14,9 +13,9 @@ from torch import Tensor
 from experiments.harness import style
 from imitation.envs.control import OPTIONS
 from imitation.envs.making import make, middle_and_half
+from imitation.envs.pictures import CAPSULE, ends_of
 
 TIMES = (0, 20, 40, 60, 80, 120, 160, 200, 240)  # control steps that are shown
-CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)  # type: ignore[attr-defined]
 
 
 def poses(environment: str, act: Callable[[Tensor], Tensor], seed: int) -> list[dict[str, float]]:
@@ -45,14 +44,10 @@ def poses(environment: str, act: Callable[[Tensor], Tensor], seed: int) -> list[
 
 
 def _capsules(env: Any) -> list[dict[str, float]]:
-    model, data = env.model, env.data
-    found = []
-    for number in np.flatnonzero(model.geom_type == CAPSULE):
-        axis = data.geom_xmat[number].reshape(3, 3)[:, 2] * model.geom_size[number, 1]
-        first, last = data.geom_xpos[number] - axis, data.geom_xpos[number] + axis
-        radius = float(model.geom_size[number, 0])
-        found.append({"x0": first[0], "z0": first[2], "x1": last[0], "z1": last[2], "radius": radius})
-    return found
+    numbers = np.flatnonzero(env.model.geom_type == CAPSULE)
+    radii, half = env.model.geom_size[numbers, :2].T
+    placed = zip(ends_of(env.data, numbers, half), radii, strict=True)
+    return [{"x0": x0, "z0": z0, "x1": x1, "z1": z1, "radius": radius} for ((x0, z0), (x1, z1)), radius in placed]
 
 
 def draw(axis: Axes, frame: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> None:

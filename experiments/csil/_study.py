@@ -8,7 +8,7 @@ fresh episodes, which are the same for every method of a seed; a member that div
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSI
 # Where the seeds of episodes begin: in training, in evaluation. The demonstrations' begin at 0, and the experts were
 # chosen by episodes that begin at 1 and 2 million; csil/offline records at 5 million. A seed is below a million.
 TRAINING, EVALUATION, LARGEST_SEED = 3_000_000, 4_000_000, 999_999
+NO_REWARD = 1e-9  # alpha of a control: with it go the reward, its refinement and the values, all but the divergence
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
 
@@ -183,9 +184,13 @@ class Task:
         self._evaluation.rounds = 0
         return evaluate(act, self._evaluation).mean(1)
 
+    def environments(self, first: int, copies: int) -> Environments:
+        """Each member's, their seeds beginning at `first`."""
+        return Environments(self.name, [first + seed for _, seed in self.members], copies)
+
     @cached_property
     def _evaluation(self) -> Environments:
-        return Environments(self.name, [EVALUATION + seed for _, seed in self.members], self.cfg.episodes)
+        return self.environments(EVALUATION, self.cfg.episodes)
 
     def frame(self, method: str, update: int, metrics: dict[str, np.ndarray], steps: int = 0) -> list[dict]:
         """Rows of metrics (P,) after so many updates and steps of the environment."""
@@ -245,53 +250,70 @@ def cloned(one: Task, method: str, context: Context, steps: Sequence[int]) -> tu
 
     Goes on from the last checkpoint if there is one; with the environment the method is its name.
     """
-    cfg, random, rows, key = one.cfg, one.generators(1), one.rows.rows, f"{one.name} {method}"
+    cfg, random, rows = one.cfg, one.generators(1), one.rows.rows
     policy = HetStat(*one.sizes, random, tuple(cfg.hidden), features=cfg.features).to(one.device)
     fit = Fit(Cloning(batch=cfg.batch), policy, rows.observation, rows.action, random, one.rows.counts)
-    stages, found, written = {}, [], time.monotonic()
-    if state := context.kept(key):
-        fit.load_state_dict(state["fit"])
-        stages, found = state["stages"], state["rows"]
-    while fit.steps < max(steps):
-        fit.step()
-        if fit.steps in steps:
-            stages[fit.steps] = policy.frozen().state_dict()
-            found += one.frame(method, fit.steps, _returns(one, CoherentActor(policy).mode, spoilt(policy)))
-        if fit.steps == max(steps) or time.monotonic() - written >= KEEP_SECONDS:
-            context.keep(key, {"fit": fit.state_dict(), "stages": stages, "rows": found})
-            written = time.monotonic()
-        context.progress(fit.steps, max(steps))
+
+    def measure() -> list[dict]:
+        return one.frame(method, fit.steps, returns(one, CoherentActor(policy).mode, spoilt(policy)))
+
+    stages, found = fitted(fit, f"{one.name} {method}", context, steps, measure)
     clones = {step: policy.frozen() for step in stages}
     for step, clone in clones.items():
         clone.load_state_dict(stages[step])
-    return clones, pd.DataFrame(found)
+    return clones, found
+
+
+def fitted(
+    fit: Fit, key: str, context: Context, steps: Sequence[int], measure: Callable[[], list[dict]]
+) -> tuple[dict[int, dict[str, Any]], pd.DataFrame]:
+    """Go on to the last of these numbers of steps: the state of what is fitted, and what was measured, after each.
+
+    Args:
+        key: name of the checkpoint, from which it goes on if there is one.
+    """
+    stages, rows, written = {}, [], time.monotonic()
+    if state := context.kept(key):
+        fit.load_state_dict(state["fit"])
+        stages, rows = state["stages"], state["rows"]
+    while fit.steps < max(steps):
+        fit.step()
+        if fit.steps in steps:
+            stages[fit.steps] = deepcopy(fit.fitted.state_dict())
+            rows += measure()
+        if fit.steps == max(steps) or time.monotonic() - written >= KEEP_SECONDS:
+            context.keep(key, {"fit": fit.state_dict(), "stages": stages, "rows": rows})
+            written = time.monotonic()
+        context.progress(fit.steps, max(steps))
+    return stages, pd.DataFrame(rows)
 
 
 def train(
-    one: Task, method: str, learner: SoftActorCritic, context: Context, done: Callable[[float], None]
+    one: Task,
+    method: str,
+    learner: SoftActorCritic,
+    context: Context,
+    done: Callable[[float], None],
+    offline: Callable[[Plan], Any] | None = None,
 ) -> pd.DataFrame:
     """Train to the end, from the last checkpoint if there is one, and measure at every evaluation.
 
     Args:
         method: as the rows name it; with the environment the name of the checkpoint.
         done: told what share of the updates is done.
+        offline: makes the training of the plan where nothing is stepped; then `steps` are updates.
     """
-    cfg, key, rows = one.cfg, f"{one.name} {method}", []
-    environments = Environments(one.name, [TRAINING + seed for _, seed in one.members], cfg.copies)
-    every = cfg.updates // cfg.evaluations
-    plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, every)
+    cfg, key, rows, written = one.cfg, f"{one.name} {method}", [], time.monotonic()
+    plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, cfg.updates // cfg.evaluations)
     noted = copy(one.rows)  # a learner's notes are its own
-    training = ImitationTraining(learner, environments, replay(one, learner, plan), plan, noted)
-    if state := context.kept(key):
-        training.load_state_dict(state["training"])
-        rows = state["rows"]
-    elif isinstance(learner, CoherentSoftImitation):
-        learner.pretrain(noted, cfg.batch)
-
-    written = time.monotonic()
+    if offline:
+        training = offline(plan)
+    else:
+        environments = one.environments(TRAINING, cfg.copies)
+        training = ImitationTraining(learner, environments, replay(one, learner, plan), plan, noted)
 
     def measure(updates: int) -> None:
-        steps = (plan.warmup + updates) * cfg.copies if updates else 0
+        steps = updates if offline else training.replay.added
         rows.extend(one.frame(method, updates, _measured(one, learner), steps))
         done(updates / cfg.updates)
 
@@ -301,7 +323,12 @@ def train(
             context.keep(key, {"training": state, "rows": rows})
             written = time.monotonic()
 
-    if not rows:
+    if state := context.kept(key):
+        training.load_state_dict(state["training"])
+        rows = state["rows"]
+    else:
+        if isinstance(learner, CoherentSoftImitation):
+            learner.pretrain(noted, cfg.batch)
         measure(0)
     training.run(measure, keep)
     return pd.DataFrame(rows)
@@ -321,12 +348,13 @@ def replay(one: Task, learner: SoftActorCritic, plan: Plan) -> Replay:
 
 
 def _measured(one: Task, learner: SoftActorCritic) -> dict[str, np.ndarray]:
-    found = _returns(one, learner.actor.mode, learner.diverged())
+    found = returns(one, learner.actor.mode, learner.diverged())
     looks = getattr(learner, "diagnostics", {})  # CSIL's, once it has made an update
     return found | {name: looks[name].cpu().numpy() for name in DIAGNOSTICS if name in looks}
 
 
-def _returns(one: Task, act: Callable[[Tensor], Tensor], diverged: Bool[Tensor, " P"]) -> dict[str, np.ndarray]:
+def returns(one: Task, act: Callable[[Tensor], Tensor], diverged: Bool[Tensor, " P"]) -> dict[str, np.ndarray]:
+    """Metrics (P,) of a policy: its mean returns, NaN for the members that diverged, and which did."""
     bad = diverged.cpu().numpy()
     return {"return": np.where(bad, np.nan, one.returns(act)), "diverged": bad.astype(float)}
 

@@ -71,13 +71,9 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
             parts.append(filmed(task, "expert", experts.load(name).act))
         for place, method in enumerate(cfg.methods):
             before = number * len(cfg.methods) + place
-            done = partial(_progress, context, before, len(cfg.env) * len(cfg.methods))
+            done = _study.share_of(context, before, len(cfg.env) * len(cfg.methods))
             parts.append(context.piece(f"{name} {method}", partial(_trained, task, method, clone, context, done)))
     return pd.concat(parts, ignore_index=True)
-
-
-def _progress(context: Context, before: int, total: int, share: float) -> None:
-    context.progress(before + share, total)
 
 
 def _trained(

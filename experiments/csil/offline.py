@@ -7,14 +7,12 @@ demonstrations and of both, each at the better of its numbers of steps, above th
 policy that recorded the data. A control has all of this but the reward. The last evaluation decides.
 """
 
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +31,6 @@ from imitation.control import experts
 from imitation.control.csil import CoherentActor
 from imitation.control.imitation_rows import DemonstrationRows
 from imitation.control.offline import OfflineTraining, coherent_learner, mixture, noisy, record
-from imitation.control.training import Plan
 from imitation.envs.control import Environments
 from imitation.policies import Cloning, HetStat
 from imitation.policies.cloning import Fit
@@ -42,7 +39,7 @@ SHARD_AXES = ("env", "seeds", "noise")
 RECORDING = 5_000_000  # where the seeds of recorded episodes begin
 CSIL, NOTHING, BC, MIXED, TUNED, DATA = "CSIL offline", "no reward", "BC", "BC of both", "BC of both, fitted on", "data"
 RIVALS = (BC, MIXED, TUNED, DATA, NOTHING)
-REWARDS = {CSIL: None, NOTHING: 1e-9}  # alpha: as published, and next to none
+REWARDS = {CSIL: None, NOTHING: _study.NO_REWARD}  # alpha: as published, and next to none
 
 
 @dataclass
@@ -82,8 +79,11 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
             found = [task.references(), rows, level, mixed.assign(method=MIXED), fitted]
             for number, method in enumerate(REWARDS):
                 done = _study.share_of(context, len(parts) * len(REWARDS) + number, total)
-                train = partial(_trained, method, task, data, (clone, stages[cfg.start]), context, noise, done)
-                found.append(context.piece(f"{name} {method} {noise}", train))
+                settings = cfg.coherent(alpha=REWARDS[method])
+                learner = coherent_learner(clone, stages[cfg.start], task.generators(2), settings)
+                offline = partial(OfflineTraining, learner, task.rows, data)
+                train = partial(_study.train, task, f"{method} {noise}", learner, context, done, offline)
+                found.append(context.piece(f"{name} {method} {noise}", train).assign(method=method))
             parts.append(pd.concat(found).assign(noise=noise))
     return pd.concat(parts, ignore_index=True)
 
@@ -103,59 +103,21 @@ def tuned(task: Task, start: HetStat, context: Context, noise: float) -> tuple[H
 
     Goes on from the last checkpoint if there is one.
     """
-    cfg, rows, key, written = task.cfg, task.rows.rows, f"{task.name} {TUNED} {noise}", time.monotonic()
+    cfg, rows = task.cfg, task.rows.rows
     policy, random = deepcopy(start).requires_grad_(True), task.generators(5)
     fit = Fit(Cloning(batch=cfg.batch), policy, rows.observation, rows.action, random, task.rows.counts)
-    if state := context.kept(key):
-        fit.load_state_dict(state)
-    while fit.steps < cfg.start:
-        fit.step()
-        if fit.steps == cfg.start or time.monotonic() - written >= _study.KEEP_SECONDS:
-            context.keep(key, fit.state_dict())
-            written = time.monotonic()
-    found = _study._returns(task, CoherentActor(policy).mode, _study.spoilt(policy))
-    return policy.frozen(), pd.DataFrame(task.frame(TUNED, 2 * cfg.start, found))
+
+    def measure() -> list[dict]:
+        returns = _study.returns(task, CoherentActor(policy).mode, _study.spoilt(policy))
+        return task.frame(TUNED, 2 * cfg.start, returns)
+
+    _, found = _study.fitted(fit, f"{task.name} {TUNED} {noise}", context, [cfg.start], measure)
+    return policy.frozen(), found
 
 
 def _act(expert: experts.Expert, observation: Tensor) -> Tensor:
     """One expert's actions (P, E, Da) for the observations (P, E, Do) of all members."""
     return expert.act(observation.flatten(0, 1)[None])[0].unflatten(0, observation.shape[:2])
-
-
-def _trained(
-    method: str,
-    task: Task,
-    data: DemonstrationRows,
-    clones: tuple[HetStat, HetStat],
-    context: Context,
-    noise: float,
-    done: Callable[[float], None],
-) -> pd.DataFrame:
-    """Train to the end, from the last checkpoint if there is one, and measure at every evaluation."""
-    cfg, key, rows, written = task.cfg, f"{task.name} {method} {noise} training", [], time.monotonic()
-    settings = cfg.coherent() if REWARDS[method] is None else cfg.coherent(alpha=REWARDS[method])
-    learner = coherent_learner(*clones, task.generators(2), settings)
-    plan = Plan(cfg.updates, batch=cfg.batch, every=cfg.updates // cfg.evaluations)
-    training = OfflineTraining(learner, task.rows, data, plan)
-
-    def measure(updates: int) -> None:
-        rows.extend(task.frame(method, updates, _study._measured(task, learner), updates))
-        done(updates / cfg.updates)
-
-    def keep(state: dict[str, Any]) -> None:
-        nonlocal written
-        if time.monotonic() - written >= _study.KEEP_SECONDS:
-            context.keep(key, {"training": state, "rows": rows})
-            written = time.monotonic()
-
-    if state := context.kept(key):
-        training.load_state_dict(state["training"])
-        rows = state["rows"]
-    else:
-        learner.pretrain(task.rows, cfg.batch)
-        measure(0)
-    training.run(measure, keep)
-    return pd.DataFrame(rows)
 
 
 # ---- decision ----

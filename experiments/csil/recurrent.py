@@ -7,13 +7,9 @@ among them, which needs no recurrence, and recurrent CSIL without reward. CSIL's
 clone the best.
 """
 
-import math
-import time
 from collections.abc import Callable
-from copy import copy, deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -27,9 +23,7 @@ from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, bounded
 from imitation.control.csil import CoherentActor, CoherentSoftImitation
-from imitation.control.imitation_rows import ImitationTraining
 from imitation.control.remembered import RememberedEnvironments, beginnings, flickering, remembered
-from imitation.control.training import Plan
 from imitation.envs.control import Environments
 from imitation.policies import HetStat
 from imitation.policies.memory import GatedMemory, LastFrames, Memory
@@ -38,7 +32,6 @@ from imitation.policies.recurrent import RecurrentFit
 SHARD_AXES = ("env", "seeds")
 GATED, NOTHING = "recurrent", "recurrent, no reward"
 SEEN = "BC, all seen"  # a clone whose observations do not flicker: what the blanks cost
-NO_REWARD = 1e-9  # alpha of the control: with it go the reward, its refinement and the values, all but the divergence
 
 
 def clone_of(memory: str) -> str:
@@ -98,10 +91,6 @@ class RememberedTask(Task):
         seeds = [first + seed for _, seed in self.members]
         return RememberedEnvironments(self.memory, self.cfg.blank, self.name, seeds, copies)
 
-    @cached_property
-    def _evaluation(self) -> Environments:
-        return self.environments(_study.EVALUATION, self.cfg.episodes)
-
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Rows as in `_study`."""
@@ -116,7 +105,9 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
             for method in (GATED, NOTHING) if memory == GATED else (memory,):
                 before = place * len(methods) + methods.index(method)
                 done = _study.share_of(context, before, len(methods) * len(cfg.env))
-                train = partial(_trained, task, method, clone, context, done)
+                settings = cfg.coherent(alpha=_study.NO_REWARD if method == NOTHING else None)
+                learner = CoherentSoftImitation(clone, task.generators(2), settings)
+                train = partial(_study.train, task, method, learner, context, done)
                 parts.append(context.piece(f"{name} {method}", train))
     return pd.concat(parts, ignore_index=True)
 
@@ -138,66 +129,22 @@ def _recurrent(flicker: Task, context: Context) -> tuple[RememberedTask, HetStat
 
     Goes on from the last checkpoint if there is one.
     """
-    cfg, key, rows = flicker.cfg, f"{flicker.name} {clone_of(GATED)}", flicker.rows.rows
+    cfg, rows, random, (width, action_dim) = flicker.cfg, flicker.rows.rows, flicker.generators(1), flicker.sizes
     assert isinstance(cfg, Config)
-    random, (width, action_dim) = flicker.generators(1), flicker.sizes
     memory = GatedMemory(width, random, cfg.units).to(flicker.device)
     policy = HetStat(memory.width, action_dim, random, tuple(cfg.hidden), features=cfg.features).to(flicker.device)
     fit = RecurrentFit(
         memory, policy, rows.observation, rows.action, beginnings(flicker.rows), random,
         cfg.batch // cfg.window, cfg.window, flicker.rows.counts,
     )  # fmt: skip
-    start, found, written = {}, [], time.monotonic()
-    if state := context.kept(key):
-        fit.load_state_dict(state["fit"])
-        start, found = state["start"], state["rows"]
-    while fit.steps < max(cfg.cloning):
-        fit.step()
-        if fit.steps in cfg.cloning:
-            task = RememberedTask.of(flicker, memory.frozen())
-            returns = _study._returns(task, CoherentActor(policy).mode, fit.diverged)
-            found += task.frame(clone_of(GATED), fit.steps, returns)
-        if fit.steps == cfg.start:
-            start = deepcopy({"memory": memory.state_dict(), "policy": policy.state_dict()})
-        if fit.steps == max(cfg.cloning) or time.monotonic() - written >= _study.KEEP_SECONDS:
-            context.keep(key, {"fit": fit.state_dict(), "start": start, "rows": found})
-            written = time.monotonic()
-        context.progress(fit.steps, max(cfg.cloning))
-    memory.load_state_dict(start["memory"])
-    policy.load_state_dict(start["policy"])
-    return RememberedTask.of(flicker, memory.frozen()), policy.frozen(), pd.DataFrame(found)
 
+    def measure() -> list[dict]:
+        task = RememberedTask.of(flicker, memory.frozen())
+        return task.frame(clone_of(GATED), fit.steps, _study.returns(task, CoherentActor(policy).mode, fit.diverged))
 
-def _trained(
-    task: RememberedTask, method: str, clone: HetStat, context: Context, done: Callable[[float], None]
-) -> pd.DataFrame:
-    """Train to the end, from the last checkpoint if there is one, and measure at every evaluation."""
-    cfg, key, rows, written = task.cfg, f"{task.name} {method} training", [], time.monotonic()
-    settings = cfg.coherent(alpha=NO_REWARD) if method == NOTHING else cfg.coherent()
-    learner = CoherentSoftImitation(clone, task.generators(2), settings)
-    plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, cfg.updates // cfg.evaluations)
-    environments, noted = task.environments(_study.TRAINING, cfg.copies), copy(task.rows)
-    training = ImitationTraining(learner, environments, _study.replay(task, learner, plan), plan, noted)
-
-    def measure(updates: int) -> None:
-        steps = (plan.warmup + updates) * cfg.copies if updates else 0
-        rows.extend(task.frame(method, updates, _study._measured(task, learner), steps))
-        done(updates / cfg.updates)
-
-    def keep(state: dict[str, Any]) -> None:
-        nonlocal written
-        if time.monotonic() - written >= _study.KEEP_SECONDS:
-            context.keep(key, {"training": state, "rows": rows})
-            written = time.monotonic()
-
-    if state := context.kept(key):
-        training.load_state_dict(state["training"])
-        rows = state["rows"]
-    else:
-        learner.pretrain(noted, cfg.batch)
-        measure(0)
-    training.run(measure, keep)
-    return pd.DataFrame(rows)
+    stages, found = _study.fitted(fit, f"{flicker.name} {clone_of(GATED)}", context, cfg.cloning, measure)
+    fit.fitted.load_state_dict(stages[cfg.start])
+    return RememberedTask.of(flicker, memory.frozen()), policy.frozen(), found
 
 
 # ---- decisions ----

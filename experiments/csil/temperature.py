@@ -48,14 +48,10 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     for number, name in enumerate(cfg.env):
         task = _study.task(cfg, name, context.device)
         clones, rows = _study.cloned(task, BC, context, cfg.cloning)
-        done = partial(_progress, context, number, len(cfg.env))
+        done = _study.share_of(context, number, len(cfg.env))
         measure = partial(_trained, task, clones[cfg.start], pairs, context, done)
         parts += [task.references(), rows, context.piece(name, measure)]
     return pd.concat(parts, ignore_index=True)
-
-
-def _progress(context: Context, before: int, total: int, share: float) -> None:
-    context.progress(before + share, total)
 
 
 def _trained(

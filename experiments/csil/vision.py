@@ -6,13 +6,8 @@ through the clone's network as it is. Beside it the same without reward, and, fo
 the states. CSIL's last evaluation decides, and of each clone the best.
 """
 
-import math
-import time
-from collections.abc import Callable
-from copy import copy, deepcopy
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -28,9 +23,7 @@ from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, bounded
 from imitation.control.csil import CoherentActor, CoherentSoftImitation
 from imitation.control.csil_pixels import OfPictures, PixelCoherentImitation
-from imitation.control.imitation_rows import ImitationTraining
 from imitation.control.pictured import PicturedEnvironments, Pictures, pictured, sighted
-from imitation.control.training import Plan
 from imitation.envs.control import Environments
 from imitation.envs.pictures import SideView
 from imitation.policies import Cloning, HetStat
@@ -40,7 +33,6 @@ from imitation.policies.sight import Sight, Sighted
 SHARD_AXES = ("env", "seeds")
 PIXELS, NOTHING, STATES = "pixels", "pixels, no reward", "states"
 METHODS = (PIXELS, NOTHING, STATES)
-NO_REWARD = 1e-9  # alpha of the control: with it go the reward, its refinement and the values, all but the divergence
 TIMES = (0, 50, 100, 150, 200, 250)  # steps of a demonstration of which a picture is shown
 
 
@@ -94,10 +86,6 @@ class PicturedTask(Task):
         view, seeds = SideView(self.name, self.sight.shape[1]), [first + seed for _, seed in self.members]
         return PicturedEnvironments(self.sight, view, self.name, seeds, copies)
 
-    @cached_property
-    def _evaluation(self) -> Environments:
-        return self.environments(_study.EVALUATION, self.cfg.episodes)
-
 
 def run(cfg: Config, context: Context) -> pd.DataFrame:
     """Rows as in `_study`, and of metric `seen` a few observations of a demonstration, a row per coordinate."""
@@ -112,10 +100,11 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
         for number, method in enumerate(METHODS):
             done = _study.share_of(context, place * len(METHODS) + number, len(METHODS) * len(cfg.env))
             if method == STATES:
-                learner = CoherentSoftImitation(clones[cfg.start], whole.generators(2), cfg.coherent())
-                train = partial(_study.train, whole, method, learner, context, done)
+                shown, learner = whole, CoherentSoftImitation(clones[cfg.start], whole.generators(2), cfg.coherent())
             else:
-                train = partial(_trained, task, method, clone, context, done)
+                settings = cfg.coherent(alpha=_study.NO_REWARD if method == NOTHING else None)
+                shown, learner = task, PixelCoherentImitation(clone, task.sizes[0], task.generators(2), settings)
+            train = partial(_study.train, shown, method, learner, context, done)
             parts.append(context.piece(f"{name} {method}", train))
     return pd.concat(parts, ignore_index=True)
 
@@ -138,7 +127,7 @@ def _cloned(whole: Task, context: Context) -> tuple[PicturedTask, Sighted, pd.Da
 
     Goes on from the last checkpoint if there is one.
     """
-    cfg, key, random = whole.cfg, f"{whole.name} {clone_of(PIXELS)}", whole.generators(1)
+    cfg, random = whole.cfg, whole.generators(1)
     assert isinstance(cfg, Config)
     pictures = pictured(whole.rows, SideView(whole.name, cfg.pixels), cfg.pictures)
     sight = Sight((cfg.pictures, cfg.pixels, cfg.pixels), random, cfg.channels, cfg.told)
@@ -146,57 +135,16 @@ def _cloned(whole: Task, context: Context) -> tuple[PicturedTask, Sighted, pd.Da
     both = Sighted(sight, policy).to(whole.device)
     shades, actions = pictures.observation.half(), whole.rows.rows.action  # halves hold 0 to 255 exactly
     fit = Fit(Cloning(batch=cfg.batch), both, shades, actions, random, whole.rows.counts)
-    start, found, written = {}, [], time.monotonic()
-    if state := context.kept(key):
-        fit.load_state_dict(state["fit"])
-        start, found = state["start"], state["rows"]
-    while fit.steps < max(cfg.cloning):
-        fit.step()
-        if fit.steps in cfg.cloning:
-            task = PicturedTask.of(whole, pictures, both.frozen().sight)
-            returns = _study._returns(task, CoherentActor(OfPictures(both)).mode, fit.diverged)
-            found += task.frame(clone_of(PIXELS), fit.steps, returns)
-        if fit.steps == cfg.start:
-            start = deepcopy(both.state_dict())
-        if fit.steps == max(cfg.cloning) or time.monotonic() - written >= _study.KEEP_SECONDS:
-            context.keep(key, {"fit": fit.state_dict(), "start": start, "rows": found})
-            written = time.monotonic()
-        context.progress(fit.steps, max(cfg.cloning))
-    both.load_state_dict(start)
+
+    def measure() -> list[dict]:
+        task = PicturedTask.of(whole, pictures, both.frozen().sight)
+        returns = _study.returns(task, CoherentActor(OfPictures(both)).mode, fit.diverged)
+        return task.frame(clone_of(PIXELS), fit.steps, returns)
+
+    stages, found = _study.fitted(fit, f"{whole.name} {clone_of(PIXELS)}", context, cfg.cloning, measure)
+    both.load_state_dict(stages[cfg.start])
     clone = both.frozen()
-    return PicturedTask.of(whole, pictures, clone.sight), clone, pd.DataFrame(found)
-
-
-def _trained(
-    task: PicturedTask, method: str, clone: Sighted, context: Context, done: Callable[[float], None]
-) -> pd.DataFrame:
-    """Train to the end, from the last checkpoint if there is one, and measure at every evaluation."""
-    cfg, key, rows, written = task.cfg, f"{task.name} {method} training", [], time.monotonic()
-    settings = cfg.coherent(alpha=NO_REWARD) if method == NOTHING else cfg.coherent()
-    learner = PixelCoherentImitation(clone, task.sizes[0], task.generators(2), settings)
-    plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, cfg.updates // cfg.evaluations)
-    environments, noted = task.environments(_study.TRAINING, cfg.copies), copy(task.rows)
-    training = ImitationTraining(learner, environments, _study.replay(task, learner, plan), plan, noted)
-
-    def measure(updates: int) -> None:
-        steps = (plan.warmup + updates) * cfg.copies if updates else 0
-        rows.extend(task.frame(method, updates, _study._measured(task, learner), steps))
-        done(updates / cfg.updates)
-
-    def keep(state: dict[str, Any]) -> None:
-        nonlocal written
-        if time.monotonic() - written >= _study.KEEP_SECONDS:
-            context.keep(key, {"training": state, "rows": rows})
-            written = time.monotonic()
-
-    if state := context.kept(key):
-        training.load_state_dict(state["training"])
-        rows = state["rows"]
-    else:
-        learner.pretrain(noted, cfg.batch)
-        measure(0)
-    training.run(measure, keep)
-    return pd.DataFrame(rows)
+    return PicturedTask.of(whole, pictures, clone.sight), clone, found
 
 
 # ---- decision ----

@@ -134,6 +134,14 @@ class DemonstrationRows:
         changed.following_action = torch.full_like(self.following_action, torch.nan)
         return changed
 
+    def with_observations(
+        self, observation: Float[Tensor, "P T D"], following: Float[Tensor, "P T D"]
+    ) -> "DemonstrationRows":
+        """The same rows as they are seen otherwise."""
+        changed = copy(self)
+        changed.rows = Transitions(*self.rows)._replace(observation=observation, following=following)
+        return changed
+
     def annotate(self, note: Note) -> None:
         """Write a note on every row."""
         self.rows = Noted.of(self.rows, note(self.rows))

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from imitation.control.imitation_rows import DemonstrationRows
-from imitation.control.remembered import _with, beginnings
+from imitation.control.remembered import beginnings
 from imitation.envs.control import Environments, Step
 from imitation.envs.pictures import SideView
 from imitation.policies.sight import Sight
@@ -53,7 +53,7 @@ def _drawn(view: SideView, observation: Float[Tensor, "P T Do"], place: Float[Te
 def sighted(rows: DemonstrationRows, pictures: Pictures, sight: Sight) -> DemonstrationRows:
     """The same rows; observations (P, T, Dz + F * H * W / 4): what `sight` says of the pictures, and these, packed."""
     blocks = ([_seen(sight, block) for block in one.split(SEEN, 1)] for one in pictures)
-    return _with(rows, *(torch.cat(each, 1) for each in blocks))
+    return rows.with_observations(*(torch.cat(each, 1) for each in blocks))
 
 
 @torch.no_grad()

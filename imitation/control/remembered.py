@@ -5,15 +5,12 @@ for; here a further coordinate says whether it is seen. What the learner takes f
 memory; it treats them as if they told all.
 """
 
-from copy import copy
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from imitation.control.imitation_rows import DemonstrationRows
-from imitation.control.replay import Transitions
 from imitation.envs.control import Environments, Step
 from imitation.policies.memory import Memory
 from imitation.population import Generators, uniform_like
@@ -35,7 +32,11 @@ def flickering(rows: DemonstrationRows, share: float, random: Generators) -> Dem
     """Rows of whole episodes as they are shown when each observation is blank with probability `share`, in [0, 1).
 
     Each member's blanks are drawn from its own generator, as many as it has rows.
+
+    Raises:
+        ValueError: a share that is not in [0, 1).
     """
+    _check(share)
     observation, following = rows.rows.observation, rows.rows.following
     seen = torch.ones_like(observation[..., 0], dtype=torch.bool)
     after = seen.clone()
@@ -44,7 +45,12 @@ def flickering(rows: DemonstrationRows, share: float, random: Generators) -> Dem
         seen[member, :count], after[member, :count] = drawn
     # What follows a row is what the next one shows, but at the end of an episode.
     after[:, :-1] = torch.where(beginnings(rows)[:, 1:], after[:, :-1], seen[:, 1:])
-    return _with(rows, shown(observation, seen), shown(following, after))
+    return rows.with_observations(shown(observation, seen), shown(following, after))
+
+
+def _check(share: float) -> None:
+    if not 0 <= share < 1:
+        raise ValueError(f"share={share}: must be in [0, 1)")
 
 
 @torch.no_grad()
@@ -53,13 +59,7 @@ def remembered(rows: DemonstrationRows, memory: Memory) -> DemonstrationRows:
     observation, following = rows.rows.observation, rows.rows.following
     none = observation.new_zeros(len(observation), 1, memory.width)
     states = memory.unroll(observation[:, None], beginnings(rows)[:, None], none)[:, 0]
-    return _with(rows, states, memory.step(following, states))
-
-
-def _with(rows: DemonstrationRows, observation: Tensor, following: Tensor) -> DemonstrationRows:
-    changed = copy(rows)
-    changed.rows = Transitions(*rows.rows)._replace(observation=observation, following=following)
-    return changed
+    return rows.with_observations(states, memory.step(following, states))
 
 
 class RememberedEnvironments(Environments):
@@ -75,8 +75,7 @@ class RememberedEnvironments(Environments):
     """
 
     def __init__(self, memory: Memory, share: float, name: str, seeds: list[int], copies: int = 1) -> None:
-        if not 0 <= share < 1:
-            raise ValueError(f"share={share}: must be in [0, 1)")
+        _check(share)
         super().__init__(name, seeds, copies)
         self.memory, self.share = memory, share
         self.observation_dim = memory.width

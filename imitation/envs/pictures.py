@@ -7,11 +7,12 @@ far the body has moved by their velocities.
 """
 
 from math import pi
+from typing import Any
 
 import mujoco
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from imitation.envs.control import OPTIONS
@@ -24,6 +25,13 @@ WAVE = 2.0  # metres from one bright place of the floor to the next
 FLOOR, DEPTH = 0.25, 0.15  # mean brightness of the floor, and how far its wave goes up and down
 FAR = 0.6  # brightness of what is on the left, behind the rest, which has 1
 CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)  # type: ignore[attr-defined]
+
+
+def ends_of(data: Any, numbers: Int[np.ndarray, " K"], half: Float[np.ndarray, " K"]) -> Float[np.ndarray, "K 2 2"]:
+    """Both ends (x, z) in metres of the axes of capsules of these numbers and half lengths, where `data` has them."""
+    middle = data.geom_xpos[numbers][:, ::2]
+    axis = data.geom_xmat[numbers][:, 2::6] * half[:, None]  # x and z of its third column
+    return np.stack([middle - axis, middle + axis], 1)
 
 
 class SideView:
@@ -66,9 +74,7 @@ class SideView:
         for row, positions in zip(ends, observation[:, : self._model.nq - 1].double().cpu().numpy(), strict=True):
             self._data.qpos[1:] = positions
             mujoco.mj_kinematics(self._model, self._data)  # type: ignore[attr-defined]
-            middle = self._data.geom_xpos[self._parts][:, ::2]
-            axis = self._data.geom_xmat[self._parts][:, 2::6] * self._half[:, None]  # x and z of its third column
-            row[:, 0], row[:, 1] = middle - axis, middle + axis
+            row[:] = ends_of(self._data, self._parts, self._half)
         return ends
 
     def draw(self, observation: Float[Tensor, "N Do"], place: Float[Tensor, " N"]) -> UInt8[Tensor, "N H W"]:

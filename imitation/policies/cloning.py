@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from imitation.policies._tanh_normal import log_prob
@@ -116,7 +116,10 @@ class Cloning:
 class Fit:
     """A fit under way, which `state_dict` lets go on elsewhere. Arguments and errors are those of `Cloning.fit`.
 
-    `steps` counts the updates, `diverged` (P,) says which members were stopped.
+    Attributes:
+        fitted: the policy, or all that is fitted with it.
+        steps: updates so far.
+        diverged: (P,), the members that were stopped.
     """
 
     def __init__(
@@ -130,7 +133,7 @@ class Fit:
     ) -> None:
         self.rows = [observations.shape[1]] * len(random) if rows is None else list(rows)
         _check(observations, actions, random, self.rows)
-        self.cloning, self.policy, self.random = cloning, policy, random
+        self.cloning, self.fitted, self.random = cloning, policy, random
         self.observations, self.actions = observations, actions
         self.optimiser = torch.optim.Adam(policy.parameters(), lr=cloning.learning_rate, fused=True)
         self.diverged = torch.zeros(len(random), dtype=torch.bool, device=actions.device)
@@ -138,33 +141,37 @@ class Fit:
 
     def step(self) -> None:
         """One update of every member that has not diverged."""
-        chosen = self._minibatch()
-        batch = (data.gather(1, _wide(chosen, data)) for data in (self.observations, self.actions))
-        loss = LOSSES[self.cloning.loss](self.policy, *batch)
+        loss = self.loss()
         self.optimiser.zero_grad()
         loss.sum().backward()
         self.optimiser.step()
         self.diverged |= ~loss.detach().isfinite()
         if bool(self.diverged.any()):
-            spoil(self.policy, self.diverged)
+            spoil(self.fitted, self.diverged)
         self.steps += 1
 
-    def _minibatch(self) -> Tensor:
+    def loss(self) -> Float[Tensor, " P"]:
+        """Each member's, (P,), of rows that are drawn now."""
+        chosen = self.drawn()
+        return LOSSES[self.cloning.loss](self.fitted, at(self.observations, chosen), at(self.actions, chosen))
+
+    def drawn(self) -> Int[Tensor, "P B"]:
         """Row numbers (P, batch), drawn with replacement by each member."""
         size, device = (self.cloning.batch,), self.actions.device
         members = zip(self.rows, self.random.members, strict=True)
         return torch.stack([torch.randint(rows, size, generator=one, device=device) for rows, one in members])
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, but for the data."""
-        return {
-            "policy": self.policy.state_dict(), "optimiser": self.optimiser.state_dict(), "steps": self.steps,
+        """A copy of all that the next step depends on, but for the data."""
+        state = {
+            "fitted": self.fitted.state_dict(), "optimiser": self.optimiser.state_dict(), "steps": self.steps,
             "diverged": self.diverged, "random": [one.get_state() for one in self.random.members],
         }  # fmt: skip
+        return deepcopy(state)  # torch's are the living tensors, which the next step changes
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""
-        self.policy.load_state_dict(state["policy"])
+        self.fitted.load_state_dict(state["fitted"])
         self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would go on in the state's tensors
         self.steps, self.diverged = state["steps"], state["diverged"].clone()
         for generator, value in zip(self.random.members, state["random"], strict=True):
@@ -178,8 +185,9 @@ def spoil(policy: nn.Module, members: Bool[Tensor, " P"]) -> None:
         value[members] = torch.nan
 
 
-def _wide(chosen: Tensor, data: Tensor) -> Tensor:
-    return chosen[..., None].expand(-1, -1, data.shape[-1])
+def at(data: Float[Tensor, "P T D"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B D"]:
+    """Each member's rows at places (P, B): (P, B, D)."""
+    return data.gather(1, places[..., None].expand(-1, -1, data.shape[-1]))
 
 
 def _check(observations: Tensor, actions: Tensor, random: Generators, rows: Sequence[int]) -> None:

@@ -6,19 +6,18 @@ Kapturowski et al. 2019, who store it when they act): as the fit settles, these 
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from imitation.policies.cloning import faithful_loss, spoil
+from imitation.policies.cloning import Cloning, Fit, at, faithful_loss
 from imitation.policies.memory import Memory
 from imitation.population import Generators
 
 
-class RecurrentFit:
+class RecurrentFit(Fit):
     """The faithful loss by Adam on windows drawn uniformly; `step` by step, resumable.
 
     A member whose loss is not finite is stopped, its parameters become NaN, and the others go on. Where windows of an
@@ -36,10 +35,6 @@ class RecurrentFit:
             into its first, where z begins anew: every row is drawn equally often.
         rows: how many of the T rows each member has; all of them if None.
         learning_rate: Adam's, constant.
-
-    Attributes:
-        steps: updates so far.
-        diverged: (P,), the members that were stopped.
 
     Raises:
         ValueError: shapes that do not fit, no window, no rows, data that are not finite or not in [-1, 1], or a first
@@ -59,84 +54,31 @@ class RecurrentFit:
         rows: Sequence[int] | None = None,
         learning_rate: float = 1e-3,
     ) -> None:
-        self.rows = [observations.shape[1]] * len(random) if rows is None else list(rows)
-        _check(observations, actions, fresh, random, windows, length, self.rows)
-        self.memory, self.policy, self.random = memory, policy, random
-        self.observations, self.actions, self.fresh = observations, actions, fresh
-        self.windows, self.length = windows, length
+        cloning = Cloning(batch=windows, learning_rate=learning_rate)
+        super().__init__(cloning, nn.ModuleList([memory, policy]), observations, actions, random, rows)
+        if length < 1 or fresh.shape != actions.shape[:2] or not bool(fresh[:, 0].all()):
+            rule = "must be positive, a mark for each row, and the first of every member must begin an episode"
+            raise ValueError(f"{length=}, {tuple(fresh.shape)} marks: {rule}")
+        self.memory, self.policy, self.fresh, self.length = memory, policy, fresh, length
         self.stored = observations.new_zeros(*observations.shape[:2], memory.width)
-        self.optimiser = torch.optim.Adam([*memory.parameters(), *policy.parameters()], lr=learning_rate, fused=True)
-        self.diverged = torch.zeros(len(random), dtype=torch.bool, device=actions.device)
-        self.steps = 0
 
-    def step(self) -> None:
-        """One update of every member that has not diverged."""
-        first = self._first()
+    def loss(self) -> Float[Tensor, " P"]:
+        """Each member's, (P,), of windows that are drawn now; the states in them are stored."""
+        first = self.drawn()
         rows = torch.tensor(self.rows, device=first.device)[:, None, None]
         places = ((first[..., None] + torch.arange(self.length, device=first.device)) % rows).flatten(1)
-        shape = (len(first), self.windows, self.length)
-        observation = _at(self.observations, places).view(*shape, -1)
-        before = _at(self.stored, (first - 1).clamp(min=0))  # of no account at the first row: an episode begins there
+        shape = (*first.shape, self.length)
+        observation = at(self.observations, places).view(*shape, -1)
+        before = at(self.stored, (first - 1).clamp(min=0))  # of no account at the first row: an episode begins there
         states = self.memory.unroll(observation, self.fresh.gather(1, places).view(shape), before).flatten(1, 2)
-        loss = faithful_loss(self.policy, states, _at(self.actions, places))
-        self.optimiser.zero_grad()
-        loss.sum().backward()
-        self.optimiser.step()
         self.stored.scatter_(1, places[..., None].expand_as(states), states.detach())
-        self.diverged |= ~loss.detach().isfinite()
-        if bool(self.diverged.any()):
-            spoil(self.memory, self.diverged)
-            spoil(self.policy, self.diverged)
-        self.steps += 1
-
-    def _first(self) -> Tensor:
-        """First rows (P, windows) of windows, drawn with replacement by each member."""
-        size, device = (self.windows,), self.actions.device
-        members = zip(self.rows, self.random.members, strict=True)
-        return torch.stack([torch.randint(rows, size, generator=one, device=device) for rows, one in members])
+        return faithful_loss(self.policy, states, at(self.actions, places))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, but for the data."""
-        state = {
-            "memory": self.memory.state_dict(), "policy": self.policy.state_dict(), "stored": self.stored,
-            "optimiser": self.optimiser.state_dict(), "steps": self.steps, "diverged": self.diverged,
-            "random": [one.get_state() for one in self.random.members],
-        }  # fmt: skip
-        return deepcopy(state)  # torch's are the living tensors, which the next step changes
+        return super().state_dict() | {"stored": self.stored.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""
-        self.memory.load_state_dict(state["memory"])
-        self.policy.load_state_dict(state["policy"])
-        self.optimiser.load_state_dict(deepcopy(state["optimiser"]))
-        self.stored, self.diverged = state["stored"].clone(), state["diverged"].clone()
-        self.steps = state["steps"]
-        for generator, value in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(value.cpu())
-
-
-def _at(data: Tensor, places: Tensor) -> Tensor:
-    """Rows (P, N, D) of data (P, T, D)."""
-    return data.gather(1, places[..., None].expand(-1, -1, data.shape[-1]))
-
-
-def _check(
-    observations: Tensor,
-    actions: Tensor,
-    fresh: Tensor,
-    random: Generators,
-    windows: int,
-    length: int,
-    rows: Sequence[int],
-) -> None:
-    members, most, _ = actions.shape
-    fits = observations.shape[:2] == actions.shape[:2] == fresh.shape and members == len(random) == len(rows)
-    if not fits or max(rows) > most:
-        shapes = f"observations {tuple(observations.shape)}, actions {tuple(actions.shape)}, {tuple(fresh.shape)} marks"
-        raise ValueError(f"{shapes}, rows {rows}, {len(random)} generators: members and rows must agree")
-    if min(windows, length, *rows) < 1:
-        raise ValueError(f"{windows=}, {length=}, rows {rows}: must be positive")
-    if not bool(observations.isfinite().all()) or not bool((actions.abs() <= 1).all()):
-        raise ValueError("observations must be finite and actions in [-1, 1]")
-    if not bool(fresh[:, 0].all()):
-        raise ValueError("the first row of every member must begin an episode")
+        super().load_state_dict(state)
+        self.stored = state["stored"].clone()

@@ -154,8 +154,8 @@ def test_training_starts_from_the_clone_of_start_which_need_not_be_the_last(quic
 
 @pytest.mark.parametrize(
     ("after", "name"),
-    [(2, experiment.SEEN), (9, "last 1 training"), (18, clone_of(GATED)), (19, clone_of(GATED)),
-     (21, "recurrent training"), (23, "recurrent, no reward training")],
+    [(2, experiment.SEEN), (9, "last 1"), (18, clone_of(GATED)), (19, clone_of(GATED)),
+     (21, "recurrent"), (23, "recurrent, no reward")],
 )  # fmt: skip
 def test_a_killed_run_goes_on_to_the_same_rows(quick, killed_and_resumed, after, name):
     last, found = killed_and_resumed(experiment.run, QUICK, after)

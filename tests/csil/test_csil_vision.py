@@ -106,7 +106,7 @@ def test_a_member_is_what_it_would_be_alone(quick):
 
 @pytest.mark.parametrize(
     ("after", "name"),
-    [(2, clone_of(STATES)), (5, clone_of(PIXELS)), (9, "pixels training"), (11, "pixels, no reward training")],
+    [(2, clone_of(STATES)), (5, clone_of(PIXELS)), (9, "pixels"), (11, "pixels, no reward")],
 )
 def test_a_killed_run_goes_on_to_the_same_rows(quick, killed_and_resumed, after, name):
     last, found = killed_and_resumed(experiment.run, QUICK, after)

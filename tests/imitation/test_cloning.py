@@ -123,5 +123,5 @@ def test_a_fit_taken_up_elsewhere_ends_in_the_same_parameters(build) -> None:
     first.step()  # must not move what was taken up
     while elsewhere.steps < 12:
         elsewhere.step()
-    for one, other in zip(whole.parameters(), elsewhere.policy.parameters(), strict=True):
+    for one, other in zip(whole.parameters(), elsewhere.fitted.parameters(), strict=True):
         assert torch.equal(one, other)

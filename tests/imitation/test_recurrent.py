@@ -158,7 +158,7 @@ def test_a_member_that_diverges_is_stopped_and_the_other_goes_on():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rows": [0, 320]}, "must be positive"),
+        ({"rows": [0, 320]}, "at least one row each"),
         ({"rows": [320, 321]}, "must agree"),
         ({"windows": 0}, "must be positive"),
         ({"fresh": torch.zeros(2, 320, dtype=torch.bool)}, "must begin an episode"),

@@ -85,9 +85,12 @@ def test_what_is_seen_depends_on_member_copy_and_round_and_on_no_neighbour():
     assert torch.equal(first[1:], seen(alone))
 
 
-def test_a_share_is_below_one():
-    with pytest.raises(ValueError, match="must be in"):
-        RememberedEnvironments(LastFrames(WIDTH + 1), 1.0, NAME, [3])
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_is_not_negative_and_below_one(share):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
+        RememberedEnvironments(LastFrames(WIDTH + 1), share, NAME, [3])
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
+        flickering(rows(), share, Generators([0, 1]))
 
 
 def rows() -> DemonstrationRows:
