@@ -70,17 +70,15 @@ class Plan:
         """Whether this very run was measured in this checkout and lies there whole."""
         mark = self.folder / ".measured"
         record = read_record(self.folder)
-        return (
-            record is not None
-            and mark.exists()
-            and mark.read_text() == record["metrics_hash"]
-            and all((record | {"source_hash": source_of(record)})[key] == value for key, value in self.hashes().items())
-        )
+        if record is None or not mark.exists() or mark.read_text() != record["metrics_hash"]:
+            return False
+        hashes = self.hashes()
+        return hashes.pop("source_hash") in codes(record) and all(record[key] == hashes[key] for key in hashes)
 
 
-def source_of(record: dict[str, Any]) -> str:
-    """Hash of the code that the record stands for: what measured it, or the last that it was carried over to."""
-    return [record, *record.get("carried", [])][-1]["source_hash"]
+def codes(record: dict[str, Any]) -> list[str]:
+    """Hashes of the codes that the record stands for: of what measured it, and of those it was carried over to."""
+    return [one["source_hash"] for one in (record, *record.get("carried", []))]
 
 
 def inputs(experiment: str, config: Any) -> list[Path]:
@@ -138,6 +136,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def write(plan: Plan, content: bytes, measured: dict[str, Any]) -> None:
     """Write metrics.csv (its bytes), then run.json, which makes it a record, then the mark of this checkout.
 
+    Args:
+        measured: the plan's hashes and the environment when it began, its cost, seeds and command.
+
     Figures of an earlier frame are deleted first: a picture in the folder is always one of its metrics.csv.
     """
     joined = plan.folder.parents[1]
@@ -150,9 +151,7 @@ def write(plan: Plan, content: bytes, measured: dict[str, Any]) -> None:
         "scale": plan.scale,
         "configuration": asdict(plan.config),
         "departures": catalogue.departures(plan.experiment, plan.scale),
-        **plan.hashes(),
         "metrics_hash": sha256(content),
-        **environment(plan.device),
         **measured,
     }
     write_whole(plan.folder / "run.json", dumps(record))

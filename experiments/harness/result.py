@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from experiments.harness import catalogue
+from experiments.harness.files import dumps
 from experiments.harness.frames import read_frame
-from experiments.harness.record import inputs_changed, read_record, source_of
+from experiments.harness.record import codes, inputs_changed, read_record
 from experiments.harness.source import source_hash
 
 
@@ -28,7 +29,7 @@ class Result:
     def is_stale(self) -> bool:
         """Whether the measuring code, the configuration or a file that it reads changed since."""
         return (
-            source_of(self.record) != source_hash(self.experiment)
+            source_hash(self.experiment) not in codes(self.record)
             or _canonical(self.experiment, self.scale) != self.record["configuration"]
             or inputs_changed(self.record)
         )
@@ -88,14 +89,20 @@ def _current(shards: list[Shard], experiment: str) -> list[Shard]:
     if not shards:
         return []
     source = source_hash(experiment)
-    return [one for one in shards if source_of(one[1]) == source and not inputs_changed(one[1])]
+    return [one for one in shards if source in codes(one[1]) and not inputs_changed(one[1])]
 
 
 def _alike(shards: list[Shard]) -> bool:
-    """Whether one code measured all of these, and no input differs between two of them."""
+    """Whether one code stands behind all of these, and no input differs between two of them."""
     records = [record for _, record in shards]
     kept = {item for record in records for item in record["input_hashes"].items()}
-    return len({source_of(record) for record in records}) == 1 and len(dict(kept)) == len(kept)
+    return bool(_common(records)) and len(dict(kept)) == len(kept)
+
+
+def _common(records: list[dict[str, Any]]) -> list[str]:
+    """Hashes of the codes that all of these stand for."""
+    first = codes(records[0]) if records else []
+    return [code for code in first if all(code in codes(record) for record in records)]
 
 
 def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:
@@ -139,6 +146,12 @@ def _joined_record(records: list[dict[str, Any]], canonical: dict[str, Any]) -> 
         "configuration": canonical,
         "departures": catalogue.departures(first["experiment"], first["scale"]),
         "seeds": canonical.get("seeds", []),
+        "source_hash": _common(records)[0],
+        "carried": [
+            step
+            for step in {dumps(step): step for record in records for step in record.get("carried", [])}.values()
+            if step["source_hash"] in _common(records)
+        ],
         "input_hashes": {name: kept for record in records for name, kept in record["input_hashes"].items()},
         "commit": all_values("commit"),
         "dirty": any(record["dirty"] for record in records),

@@ -73,7 +73,7 @@ def execute(planned: Plan) -> None:
         BadInputError: the folder cannot be written, or another process is writing it.
     """
     try:
-        with _locked(planned.folder), _explained(planned.folder):
+        with locked(planned.folder), _explained(planned.folder):
             remove_leftovers(planned.folder)
             if planned.force or not planned.is_current():
                 _status(planned.folder, outcome="running")
@@ -98,7 +98,12 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """A folder for this process alone.
+
+    Raises:
+        BadInputError: another process writes there, or nothing can be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
@@ -122,7 +127,7 @@ def was_measured(planned: Plan, since: float) -> bool:
 def obstacle(folder: Path) -> str:
     """Why a run left no result in its folder, as far as can be seen afterwards."""
     try:
-        with _locked(folder):
+        with locked(folder):
             log = folder / "error.log"
             if not log.exists():
                 return f"{shown(folder)}: interrupted, or nothing more could be written"
@@ -139,11 +144,13 @@ def _measure(planned: Plan) -> None:
 
     torch.set_num_threads(1)
     module = catalogue.module(planned.experiment)
-    context = Context(planned.folder, sha256(json.dumps(planned.hashes(), sort_keys=True)), planned.device)
+    hashes = planned.hashes()
+    made_by = hashes | record.environment(planned.device)  # as it begins: what changes meanwhile is none of it
+    context = Context(planned.folder, sha256(json.dumps(hashes, sort_keys=True)), planned.device)
     _reset_peak_memory()
     started = time.perf_counter()
     frame = module.run(planned.config, context)
-    measured = {
+    measured = made_by | {
         "wall_seconds": round(time.perf_counter() - started, 2),
         "peak_memory_mb": round(_peak_memory_mb()),
         "seeds": getattr(planned.config, "seeds", []),

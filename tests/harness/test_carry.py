@@ -11,9 +11,9 @@ import pytest
 
 from experiments.harness.catalogue import ROOT
 
-NAME, SHORT = "critique/finite_sample", ["repetitions=20", "seeds=[5]"]
+NAME, SHORT = "critique/finite_sample", ["repetitions=20", "seeds=[0,1]"]
 SOURCE = f"experiments/{NAME}.py"
-RECORD = f"kept/{NAME}/smoke/run.json"
+RECORD = f"kept/{NAME}/smoke/shards/seeds=0+1/run.json"
 SAME = ("(estimate[i, j] - example.EXPERT) ** 2", "np.square(estimate[i, j] - example.EXPERT)")
 
 
@@ -25,7 +25,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / ".gitignore").write_text("__pycache__/\noutputs/\nkept/\n.measured\n.lock\n.status.json\n")
     git(tmp_path, "init", "--quiet")
     commit(tmp_path)
-    done = program(tmp_path, "experiments")
+    done = program(tmp_path, "experiments", "seeds=[0,1]")
     assert done.returncode == 0, done.stderr
     return tmp_path
 
@@ -61,13 +61,13 @@ def test_a_change_that_computes_the_same_carries_the_result_and_one_of_the_last_
     change(project, *SAME)
     commit(project)
     done = carry(project, *SHORT)
-    assert done.stdout == f"carried: kept/{NAME}/smoke\n", done.stderr
+    assert done.stdout.startswith(f"carried: kept/{NAME}/smoke/shards/seeds=0+1;"), done.stderr
     carried = json.loads((project / RECORD).read_text())
     [step] = carried["carried"]
     assert carried == before | {"carried": [step]}
     assert step["source_hash"] != before["source_hash"]
     assert "repetitions=20" in step["command"]
-    assert "current, skipped" in program(project, "experiments").stdout
+    assert "current, skipped" in program(project, "experiments", "seeds=[0,1]").stdout
     change(project, SAME[1], f"{SAME[1]} + 1e-18")
     commit(project)
     done = carry(project, *SHORT)
@@ -78,12 +78,18 @@ def test_a_change_that_computes_the_same_carries_the_result_and_one_of_the_last_
 
 def test_what_cannot_be_carried_is_said_in_one_line(project: Path) -> None:
     assert "nothing to carry" in carry(project, *SHORT).stdout
+    assert "has no record" in refusal(carry(project, "repetitions=20"))
+    assert "k: may not be changed" in refusal(carry(project, *SHORT, "k=0.4"))
+    assert "must be less than 50" in refusal(carry(project, "seeds=[0,1]", "repetitions=60"))
+    assert "nothing makes the run shorter" in refusal(carry(project, "seeds=[0,1]"))
     change(project, *SAME)
     assert "not committed" in refusal(carry(project, *SHORT))
     commit(project)
-    assert "nothing is cut short" in refusal(carry(project))
-    assert "git archive" in refusal(carry(project, *SHORT, since="nowhere"))
+    assert "git rev-parse" in refusal(carry(project, *SHORT, since="nowhere"))
     assert "is not the code" in refusal(carry(project, *SHORT, since="HEAD"))
+    record = project / RECORD
+    record.write_text(record.read_text().replace('"threads": 1', '"threads": 2'))
+    assert "threads: 1, but" in refusal(carry(project, *SHORT))
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
