@@ -40,8 +40,8 @@ def linear(value: Tensor, weight: Layer, bias: Tensor | None = None, relu: bool 
     Returns:
         (P, N, out).
     """
-    if value.dtype != (kind := weight[0].dtype):
-        return linear(value.to(kind), weight, None if bias is None else bias.to(kind), relu).to(value.dtype)
+    if value.dtype == torch.bfloat16 and weight[0].dtype == torch.float32:
+        return linear(value.float(), weight, None if bias is None else bias.float(), relu).to(value.dtype)
     if isinstance(weight, Tensor):
         product = torch.bmm(value, weight.mT) if bias is None else torch.baddbmm(bias, value, weight.mT)
         return product.relu_() if relu else product
@@ -71,7 +71,7 @@ def layer(value: Tensor, weight: Tensor, offset: Tensor | None = None, relu: boo
 
 
 def relu_(value: Tensor) -> Tensor:
-    """ReLU in place. By their bits numbers in bfloat16 take a tenth of torch's time; a NaN may become zero."""
+    """ReLU in place. By their bits numbers in bfloat16 take a tenth of torch's time; a NaN may be lost."""
     if _by_bits(value):
         value.view(torch.int16).clamp_min_(0)
         return value
@@ -174,4 +174,8 @@ def _fused(weight: Tensor, rows: int) -> bool:
 
 
 def _has_bfloat16() -> bool:
-    return torch.backends.cpu.get_cpu_capability().startswith("AVX512") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return (
+        torch.backends.mkldnn.is_available()
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )

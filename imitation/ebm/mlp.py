@@ -114,7 +114,7 @@ class MLPEnergy(nn.Module):
 
         `block` maps which members they are, the rows' share of the first layer, and their actions, to dE/dy.
 
-        ReLU and sign make zeros of what is not a number, and the energy would look flat: zero, or NaN, is added.
+        ReLU and its slope make numbers of what is none, and the energy might look flat: zero, or NaN, is added.
         """
         weight_sums = torch.stack([one.detach().sum((1, 2)) for one in self.parameters()]).sum(0)
         taint = 0 * (share.sum(-1) + weight_sums[:, None])
@@ -127,7 +127,8 @@ class MLPEnergy(nn.Module):
             result = taint[:, :, None, None] + 0 * action
             samples = max(1, action.shape[2])
             size = min(max(1, ROWS // samples), max(1, share.shape[1]))
-            together = max(1, ROWS // (size * samples))
+            # A graphics processor wants few large calls, and has another cache.
+            together = len(share) if share.is_cuda else max(1, ROWS // (size * samples))
             for member in range(0, len(share), together):
                 some = slice(member, member + together)
                 for first in range(0, share.shape[1], size):

@@ -54,11 +54,13 @@ class RecurrentFit(Fit):
         rows: Sequence[int] | None = None,
         learning_rate: float = 1e-3,
     ) -> None:
+        if min(windows, length) < 1:
+            raise ValueError(f"{windows=}, {length=}: must be positive")
         cloning = Cloning(batch=windows, learning_rate=learning_rate)
         super().__init__(cloning, nn.ModuleList([memory, policy]), observations, actions, random, rows)
-        if length < 1 or fresh.shape != actions.shape[:2] or not bool(fresh[:, 0].all()):
-            rule = "must be positive, a mark for each row, and the first of every member must begin an episode"
-            raise ValueError(f"{length=}, {tuple(fresh.shape)} marks: {rule}")
+        if fresh.shape != actions.shape[:2] or not bool(fresh[:, 0].all()):
+            rule = "must be one for each row, and the first of every member must begin an episode"
+            raise ValueError(f"{tuple(fresh.shape)} marks: {rule}")
         self.memory, self.policy, self.fresh, self.length = memory, policy, fresh, length
         self.stored = observations.new_zeros(*observations.shape[:2], memory.width)
 

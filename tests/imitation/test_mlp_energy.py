@@ -86,6 +86,17 @@ def test_blocks_of_members_and_rows_do_not_change_the_gradient(monkeypatch, rows
     torch.testing.assert_close(energy.action_gradient(observation)(action), whole, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [256, 640, 1024])
+def test_blocks_of_large_members_are_the_same_to_the_bit(monkeypatch, rows, precision):
+    """The products of a member do not depend on who else is in its block: alone, two and one, all three."""
+    energy = network(16, 2, seeds=(0, 1, 2), hidden=(256, 256), std=0.05).float()
+    observation, action = (one.float() for one in batch(members=3, rows=64, samples=4, observation_dim=16))
+    whole = energy.action_gradient(observation, precision)(action)
+    monkeypatch.setattr(mlp, "ROWS", rows)
+    assert torch.equal(energy.action_gradient(observation, precision)(action), whole)
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_single_precision_takes_the_fast_way_to_the_same_gradient(seeds):
     energy = network(seeds=seeds).float()
