@@ -63,9 +63,9 @@ def carry(short: Plan, overrides: list[str], revision: str) -> Path | None:
         before, after = (_measured(tree, short, overrides) for tree in (old, new))
     if after["source_hash"] != present:
         raise BadInputError("HEAD moved meanwhile: nothing is carried")
-    for key in ("device", "threads", "versions"):
-        if after[key] != record[key]:
-            raise BadInputError(f"{key}: {after[key]}, but the result was measured with {record[key]}")
+    for key, value in _surroundings(record).items():
+        if _surroundings(after)[key] != value:
+            raise BadInputError(f"{key}: {_surroundings(after)[key]}, but the result was measured with {value}")
     if before["metrics_hash"] != after["metrics_hash"]:
         raise BadInputError(f"{short.experiment}: the two codes give different metrics.csv; measure it again")
     kept = {key: after[key] for key in ("source_hash", "metrics_hash")}
@@ -108,6 +108,11 @@ def _read(whole: Plan) -> dict[str, Any]:
     if record["configuration_hash"] != sha256(dumps(asdict(whole.config))) or inputs_changed(record):
         raise BadInputError(f"{runner.shown(whole.folder)}: its configuration or inputs changed; measure it again")
     return record
+
+
+def _surroundings(record: dict[str, Any]) -> dict[str, Any]:
+    """What rounding may depend on besides the code."""
+    return {"device": record["device"], "threads": record["threads"], **record["versions"]}
 
 
 def _export(commit: str, folder: Path) -> None:
