@@ -33,7 +33,7 @@ from experiments.harness.source import source_hash
 # What says how long a run is, and may be made smaller; all other values stay as they are.
 LENGTHS = (
     *("updates", "warmup", "pretraining", "cloning", "start", "evaluations"),
-    *("steps", "explicit_steps", "overfit_steps", "validations", "repetitions"),
+    *("steps", "explicit_steps", "overfit_steps", "validations", "inference_iterations", "repetitions"),
 )
 _OUTPUTS = "results=outputs/carry"  # both runs keep away from the results
 
