@@ -161,6 +161,44 @@ def test_complete_shards_of_an_older_code_are_a_stale_result(tmp_path: Path, mon
     assert "lack seeds=[2, 3]" in result.problem(tmp_path, "critique/finite_sample")
 
 
+def test_shards_count_by_the_code_that_all_were_carried_to(tmp_path: Path) -> None:
+    run(tmp_path, "seeds=[0,1],[2,3]")
+    first, second = sorted(tmp_path.glob("**/run.json"))
+    present = json.loads(first.read_text())["source_hash"]
+
+    def measured_by(path: Path, code: str, *carried: str) -> None:
+        kept = json.loads(path.read_text()) | {"source_hash": code, "carried": [{"source_hash": to} for to in carried]}
+        path.write_text(json.dumps(kept))
+
+    measured_by(first, "old", present)
+    found = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert found is not None
+    assert not found.is_stale
+    assert [step["source_hash"] for step in found.record["carried"]] == [present]
+    measured_by(second, "old")
+    found = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert found is not None
+    assert found.is_stale
+    assert not found.record["carried"]
+    measured_by(second, "older", "other")
+    assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
+
+
+def test_a_record_names_the_code_that_the_run_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, now = catalogue.module("critique/finite_sample"), ["began with"]
+    measure = module.run
+
+    def meanwhile(cfg, context):
+        now[0] = "ended with"
+        return measure(cfg, context)
+
+    monkeypatch.setattr(record, "source_hash", lambda _: now[0])
+    monkeypatch.setattr(module, "run", meanwhile)
+    run(tmp_path)
+    (path,) = tmp_path.glob("**/run.json")
+    assert json.loads(path.read_text())["source_hash"] == "began with"
+
+
 @pytest.mark.parametrize("shards", [[()], [("seeds=[0,1]",), ("seeds=[2,3]",)]])
 @pytest.mark.parametrize("change", [lambda path: path.write_text("more"), Path.unlink])
 def test_a_changed_input_makes_a_result_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards, change) -> None:
