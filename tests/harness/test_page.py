@@ -31,6 +31,7 @@ RECORD = {
     "versions": {"torch": "2.13.0+cpu", "numpy": "2.4.6"},
     "commit": "37f2eb16b693e638478ed5a2212c823e4bf64e73",
     "dirty": True,
+    "carried": [{"since": "1" * 40, "commit": "2" * 40, "command": "python -m experiments steps=20 # <b>"}],
     "device": "Processor <X>, 2 cores",
     "threads": 1,
     "seeds": [0, 1],
@@ -158,6 +159,10 @@ def test_an_opened_claim_shows_all_that_is_known(opened):
     text = claim(browser, OPEN).text
     departures = ["steps 1000000 20000", "seeds 0, 1, 2, …, 29 (30 values) 0, 1"]
     provenance = ["12.6 min", "338 MB", "numpy 2.4.6, torch 2.13.0+cpu", "37f2eb16b693", "with uncommitted changes"]
+    provenance += [
+        "to 222222222222, whose code",
+        "of 111111111111 in a run cut short: python -m experiments steps=20 # <b>",
+    ]
     numbers = [REPRODUCED, "0.5", "0.51", "0.42 to 0.6"]
     for part in [NASTY, f"Fig. {NASTY}", f"Note {NASTY}", RECORD["command"], RECORD["device"]]:
         assert part in text
