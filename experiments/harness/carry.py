@@ -7,7 +7,8 @@ for hours again is one way out; this is the other: the same run, with fewer step
 the code of that revision, which must be the code of the result, and with that of the last commit. If both give the same
 `metrics.csv` to the byte, the record says so and its result counts as current; else nothing is written. Trainings
 amplify the last bit of a number, so a difference shows after a few steps; what the first steps do not reach, such as
-the time limit of an episode in training, is not compared. A shard is named by its values, as when it was run.
+the time limit of an episode in training, is not compared: whoever chooses the lengths sees to it that what changed is
+reached. A shard is named by its values, as when it was run.
 """
 
 import argparse
@@ -63,9 +64,12 @@ def carry(short: Plan, overrides: list[str], revision: str) -> Path | None:
         before, after = (_measured(tree, short, overrides) for tree in (old, new))
     if after["source_hash"] != present:
         raise BadInputError("HEAD moved meanwhile: nothing is carried")
+    now = _surroundings(after)
     for key, value in _surroundings(record).items():
-        if _surroundings(after)[key] != value:
-            raise BadInputError(f"{key}: {_surroundings(after)[key]}, but the result was measured with {value}")
+        if now.get(key) != value:
+            raise BadInputError(f"{key}: {now.get(key)}, but the result was measured with {value}")
+    if before["configuration_hash"] != after["configuration_hash"]:
+        raise BadInputError(f"{short.experiment}: the two codes have different configurations; measure it again")
     if before["metrics_hash"] != after["metrics_hash"]:
         raise BadInputError(f"{short.experiment}: the two codes give different metrics.csv; measure it again")
     kept = {key: after[key] for key in ("source_hash", "metrics_hash")}
@@ -85,13 +89,15 @@ def _whole(short: Plan) -> Plan:
     """
     axes = getattr(catalogue.module(short.experiment), "SHARD_AXES", ())
     canonical = catalogue.canonical(short.experiment, short.scale)
+    values = {key: np.asarray(value) for key, value in asdict(canonical).items()}
+    lengths = [key for key in LENGTHS if key in values and values[key].dtype.kind == "i"]
     for key, value in short.changed.items():
-        if key not in axes and key not in LENGTHS:
-            raise BadInputError(f"{key}: may not be changed; allowed: {', '.join((*LENGTHS, *axes))}")
-        if key in LENGTHS and np.max(value) >= np.max(getattr(canonical, key)):
+        if key not in axes and key not in lengths:
+            raise BadInputError(f"{key}: may not be changed; allowed: {', '.join((*lengths, *axes))}")
+        if key in lengths and np.max(value) >= values[key].max():
             raise BadInputError(f"{key}={value}: must be less than {getattr(canonical, key)}")
-    if not short.changed.keys() & set(LENGTHS):
-        raise BadInputError(f"nothing makes the run shorter; allowed: {', '.join(LENGTHS)}")
+    if not short.changed.keys() & set(lengths):
+        raise BadInputError(f"nothing makes the run shorter; allowed: {', '.join(lengths)}")
     parts = {key: value for key, value in short.changed.items() if key in axes}
     return replace(short, config=replace(canonical, **parts))
 
@@ -111,8 +117,8 @@ def _read(whole: Plan) -> dict[str, Any]:
 
 
 def _surroundings(record: dict[str, Any]) -> dict[str, Any]:
-    """What rounding may depend on besides the code."""
-    return {"device": record["device"], "threads": record["threads"], **record["versions"]}
+    """What numbers may depend on besides the code."""
+    return {key: record[key] for key in ("device", "threads", "input_hashes")} | record["versions"]
 
 
 def _export(commit: str, folder: Path) -> None:

@@ -40,14 +40,16 @@ def commit(project: Path) -> None:
     git(project, "commit", "--quiet", "--message", "Change")
 
 
-def program(project: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    asked = [sys.executable, "-m", module, *arguments, f"experiment={NAME}", "scale=smoke", "results=kept"]
+def program(project: Path, module: str, *arguments: str, experiment: str = NAME) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", module, *arguments, f"experiment={experiment}", "scale=smoke", "results=kept"]
     environment = os.environ | {"PYTHONPATH": str(project)}
     return subprocess.run(asked, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
-def carry(project: Path, *values: str, since: str = "HEAD~1") -> subprocess.CompletedProcess[str]:
-    return program(project, "experiments.harness.carry", f"--since={since}", *values)
+def carry(
+    project: Path, *values: str, since: str = "HEAD~1", experiment: str = NAME
+) -> subprocess.CompletedProcess[str]:
+    return program(project, "experiments.harness.carry", f"--since={since}", *values, experiment=experiment)
 
 
 def change(project: Path, old: str, new: str) -> None:
@@ -82,6 +84,8 @@ def test_what_cannot_be_carried_is_said_in_one_line(project: Path) -> None:
     assert "k: may not be changed" in refusal(carry(project, *SHORT, "k=0.4"))
     assert "must be less than 50" in refusal(carry(project, "seeds=[0,1]", "repetitions=60"))
     assert "nothing makes the run shorter" in refusal(carry(project, "seeds=[0,1]"))
+    sizes = carry(project, "steps=[1e-4,5e-4]", experiment="gap/langevin_moments")  # of a step: they are no lengths
+    assert "steps: may not be changed" in refusal(sizes)
     change(project, *SAME)
     assert "not committed" in refusal(carry(project, *SHORT))
     commit(project)
