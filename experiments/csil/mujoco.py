@@ -5,8 +5,10 @@ rivals learn from the same demonstrations and as many environment steps, on the 
 for each of CSIL's; but from scratch, while CSIL has a clone and a pretrained critic. Returns are normalised by those of
 a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the best one would say stands
 beside it. Of the clones the strongest is the rival, whatever its number of steps: it is chosen by the very returns it
-is compared by, which favours it. DAC has no absorbing states here: where episodes end it is a weaker rival than
-Kostrikov et al.'s, which `csil/stability` has. Where rivals are compared one by one it counts only where none ends.
+is compared by, which favours it; longer ones than these may be stronger. SQIL, DAC and P2IL begin at the temperature of
+1, unless the configuration has another for SQIL: what they lose until it has come down counts against them. DAC has no
+absorbing states here: where episodes end it is a weaker rival than Kostrikov et al.'s, which `csil/stability` has.
+Where rivals are compared one by one it counts only where none ends.
 """
 
 from collections.abc import Callable, Sequence

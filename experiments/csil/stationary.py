@@ -278,6 +278,7 @@ CLAIMS = [
         measures="HetStat's divergence away from the data over that on it",
         decide=lambda frame: decide_tasks(frame, [LINE]),
         smallest_scale="laptop",
+        refuted_from="paper",
     ),
     Claim(
         id="csil.stationary.features",
@@ -295,6 +296,7 @@ CLAIMS = [
         measures="HetStat's divergence away from the data over that on it, worst task",
         decide=lambda frame: decide_tasks(frame, TASKS),
         smallest_scale="laptop",
+        refuted_from="paper",
     ),
 ]
 

@@ -280,6 +280,7 @@ COMMON = {
     "location": "Section V, fifth paragraph",
     "measures": "rank correlation with sigma, worse density",
     "smallest_scale": "laptop",
+    "refuted_from": "paper",
 }
 CLAIMS = [
     Claim(

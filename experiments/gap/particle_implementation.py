@@ -60,11 +60,15 @@ def decide_full(frame: pd.DataFrame) -> Verdict:
 
 
 def decide_overfit(frame: pd.DataFrame, dimensions: Sequence[int] = (FEW, MANY)) -> Verdict:
-    """Trained on one episode, both methods redo it in most seeds, in each of these dimensions."""
+    """Trained on one episode, both methods redo it in most seeds, in each of these dimensions.
+
+    The oracle's episode has two actions, which scaling by its range puts into two corners of the box that actions are
+    clipped to: less is asked than of a fit to many episodes.
+    """
     single = frame[(frame.demonstrations == 1) & (frame.metric == "success") & frame.dimension.isin(dimensions)]
     checks, parts = [], []
     for (method, n), rows in single.groupby(["method", "dimension"], sort=False):
-        interval = stats.mean_interval(_particle.success(rows))
+        interval = stats.share_interval(_particle.success(rows))
         checks.append(above(interval, LEARNT))
         parts.append(f"{method} {n}-D {interval[0]:.2f}")
     note = f"Share of seeds that redo the demonstrated episode: {', '.join(parts)}."
@@ -80,8 +84,11 @@ def _whole(verdict: Verdict, rows: pd.DataFrame, dimensions: Sequence[int]) -> V
 
 
 def decide_evolution(frame: pd.DataFrame, dimensions: Sequence[int] = (FEW, MANY)) -> Verdict:
-    """InfoNCE ends below what it began with, positives below negatives, Langevin's negatives nearer than DFO's."""
-    checks, parts = [], []
+    """InfoNCE is less in the last part of the training than in the first, a part being what lies between validations.
+
+    And positives end below negatives in energy, and Langevin's negatives end nearer than DFO's, which are uniform.
+    """
+    falls, others, parts = [], [], []
     rows = _methods.full(frame)
     rows = rows[rows.dimension.isin(dimensions)]
     for (method, n), group in rows[rows.metric == "loss"].groupby(["method", "dimension"], sort=False):
@@ -89,15 +96,17 @@ def decide_evolution(frame: pd.DataFrame, dimensions: Sequence[int] = (FEW, MANY
         first = group.sort_values("step", kind="stable").groupby("seed").value.first()
         fall = _particle.paired(first, ends["loss"])
         gap = _particle.paired(ends["negative_energy"], ends["positive_energy"])
-        checks += [above(fall, 0.0), above(gap, 0.0)]
+        falls.append(above(fall, 0.0))
+        others.append(above(gap, 0.0))
         parts.append(
             f"{method} {n}-D: loss {first.mean():.2f} to {ends['loss'].mean():.2f}, negatives above positives by "
             f"{gap[0]:.1f}, mean distance of negatives {ends['distance'].mean():.2f}"
         )
         if method == LANGEVIN and not (uniform := _particle.last(rows, "distance", method=DFO, dimension=n)).empty:
-            checks.append(above(_particle.paired(uniform, ends["distance"]), 0.0))
-    note = f"From the first to the last validation: {'; '.join(parts)}."
-    return _whole(weakest(checks, expected=np.inf)._replace(note=note), rows, dimensions)
+            others.append(above(_particle.paired(uniform, ends["distance"]), 0.0))
+    note = f"From the first to the last part of the training: {'; '.join(parts)}."
+    verdict = weakest(falls, expected=np.inf)._replace(verdict=weakest(falls + others).verdict, note=note)
+    return _whole(verdict, rows, dimensions)
 
 
 INFO = ("loss", "positive_energy", "negative_energy", "distance")
@@ -111,22 +120,28 @@ def _claim(suffix: str, statement: str, measures: str, decide: Callable[[pd.Data
 
 
 REDO = "Trained on one episode, DFO and Langevin overfit: they redo it, in"
-EVOLVE = "Loss, energies and distances of negatives follow the expected evolution, in"
+EVOLVE = (
+    "(Asked here, where the paper shows what is expected) InfoNCE falls, positives end below negatives in energy, and "
+    "Langevin's negatives end nearer than uniform ones, in"
+)
+FALL = "loss of the first part of the training less that of the last (nats), the smallest fall"
+AFTER = "Appendix C, after Florence et al. 2021"
 CLAIMS = [
-    _claim("", "On full demonstrations DFO fails in 16-D and Langevin does not.", "success of Langevin in 16-D",
-           decide_dfo),
+    replace(
+        _claim("", "On full demonstrations DFO fails in 16-D and Langevin does not.", "success of Langevin in 16-D",
+               decide_dfo),
+        location=AFTER,
+    ),
     replace(
         _claim(".full", "With 2000 demonstrations the success in 2-D is at least 95 %.",
                "success of Langevin in 2-D", decide_full),
-        location="Appendix C, after Florence et al. 2021", printed=GOOD, smallest_scale="overnight",
+        location=AFTER, printed=GOOD, smallest_scale="overnight",
     ),
     _claim(".overfit", f"{REDO} 2-D and in 16-D.", "share of seeds that redo it, the worst condition", decide_overfit),
     _claim(".overfit.2-d", f"{REDO} 2-D.", "share of seeds that redo it, the worse method",
            partial(decide_overfit, dimensions=(FEW,))),
-    _claim(".evolution", f"{EVOLVE} 2-D and in 16-D.", "weakest of the differences that must be positive",
-           decide_evolution),
-    _claim(".evolution.2-d", f"{EVOLVE} 2-D.", "weakest of the differences that must be positive",
-           partial(decide_evolution, dimensions=(FEW,))),
+    _claim(".evolution", f"{EVOLVE} 2-D and in 16-D.", FALL, decide_evolution),
+    _claim(".evolution.2-d", f"{EVOLVE} 2-D.", FALL, partial(decide_evolution, dimensions=(FEW,))),
 ]  # fmt: skip
 COLOURS = {LANGEVIN: style.BLUE, DFO: style.ORANGE}
 

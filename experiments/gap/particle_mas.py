@@ -106,6 +106,7 @@ def _claim(suffix: str, variant: str) -> Claim:
         measures="validation success less Ibc's",
         decide=partial(decide_variant, variant=variant),
         smallest_scale="laptop",
+        refuted_from="paper",
     )
 
 
@@ -118,6 +119,7 @@ CLAIMS = [
         measures="validation success less Ibc's, the variant farthest from it",
         decide=decide_all,
         smallest_scale="laptop",
+        refuted_from="paper",
     ),
     _claim("ibc-mas", "Ibc, MAS"),
     _claim("correct-mas", "Correct, MAS"),

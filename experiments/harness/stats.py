@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest, trim_mean
 from scipy.stats import t as student
-from scipy.stats import trim_mean
 
 Interval = tuple[float, float, float]
 NAN = float("nan")
@@ -26,6 +26,24 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         return (center if np.isfinite(center) else NAN), NAN, NAN
     half = float(student.ppf(0.5 + level / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
     return center, center - half, center + half
+
+
+def share_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Share of seeds with its exact interval (Clopper and Pearson 1934): that of few is wide even if all are alike.
+
+    Args:
+        values: 1 or 0 per seed, shape (n,). A diverged seed (NaN) makes all three NaN: it counts.
+
+    Raises:
+        ValueError: another value.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if np.isnan(sample).any():
+        return NAN, NAN, NAN
+    if not np.isin(sample, (0, 1)).all():
+        raise ValueError(f"values {sample.tolist()}: a share is of zeros and ones")
+    found = binomtest(int(sample.sum()), len(sample)).proportion_ci(level, method="exact")
+    return float(sample.mean()), float(found.low), float(found.high)
 
 
 def bootstrap_interval(

@@ -6,7 +6,8 @@
 3. Soft policy iteration at a lower temperature beta, from q and with q as prior, goes on with new experience, while
    the reward is refined: up on the demonstrations, down where the policy goes.
 
-Different from the published code: pairs of actions do not cross episodes, as `pretrain` says.
+Different from the published code: pairs of actions do not cross episodes, as `pretrain` says, and the bound of values
+follows alpha, where there it is that of alpha = 1/|A|.
 """
 
 import copy

@@ -3,6 +3,7 @@
 The critic implies a reward r = Q(s, a) - gamma V'(s'), which is made large on demonstrations and small elsewhere,
 while the value at demonstrated states stands for that of the first state. As in CSIL's comparison: V' is of the target
 critics and carries no gradient, the replayed rewards' squares are penalised too, the critic is smooth, the actor slow.
+Unlike there, entropy is not taken relative to the uniform policy, and the actor is no other network than CSIL's.
 """
 
 from collections.abc import Sequence

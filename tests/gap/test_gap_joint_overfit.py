@@ -73,6 +73,12 @@ def test_a_joint_model_that_does_not_fit_its_training_pairs_refutes_the_fit():
     assert verdicts(made(joint=poor)) == [REFUTED, REFUTED, REFUTED, REFUTED]
 
 
+def test_a_joint_model_that_is_no_worse_than_a_conditional_one_that_misses_the_goal_does_not_fit():
+    wide = (0.09, 0.5, 0.0, 1.0)  # an error beyond the goal's radius
+    both = {TRAINING: wide, HELD_OUT: wide, "success": 0.9}
+    assert verdicts(made(joint=both, conditional=both))[1] == REFUTED
+
+
 def test_poor_generalisation_of_both_models_is_none_of_the_joint_one():
     assert verdicts(made(conditional=OVERFIT | {"success": 0.9}))[2] == REFUTED
 

@@ -251,12 +251,15 @@ def dimensions(success: dict[tuple[str, int, int], float], **last) -> pd.DataFra
     metrics = {"loss": (2.0, 0.5), "positive_energy": (0.0, -1.0), "negative_energy": (0.0, 5.0), "distance": (1, 0.5)}
     made = []
     for (method, n, demonstrations), share in success.items():
-        for seed, jump in enumerate(np.linspace(-0.01, 0.01, 3)):
+        for seed, jump in enumerate(np.linspace(-0.01, 0.01, 6)):
             common = {"method": method, "dimension": n, "demonstrations": demonstrations, "seed": seed, "decides": 1}
-            made.append(common | {"metric": "success", "step": 2, "value": min(share + jump, 1.0)})
+            value = min(share + jump, 1.0) if demonstrations > 1 else float(share > 0.5)  # of one episode or of many
+            made.append(common | {"metric": "success", "step": 2, "value": value})
             if method in (M.LANGEVIN, M.DFO):
                 for metric, (first, end) in metrics.items():
-                    end = last.get(metric, end) + (0.5 if method == M.DFO and metric == "distance" else 0)
+                    end = last.get(metric, end)
+                    if method == M.DFO and metric == "distance":
+                        end = last.get("uniform", end + 0.5)
                     made += [
                         common | {"metric": metric, "step": s, "value": v + jump * s} for s, v in ((1, first), (2, end))
                     ]
@@ -306,7 +309,13 @@ def test_of_dimensions_that_were_not_run_nothing_is_known():
         assert decide(flat, dimensions=(2,)).verdict == REPRODUCED
 
 
-@pytest.mark.parametrize("changed", [{"loss": 3.0}, {"negative_energy": -9.0}])
+def test_three_seeds_that_redo_their_episode_are_too_few():
+    frame = dimensions(GOOD)
+    found = C.decide_overfit(frame[frame.seed < 3])
+    assert (found.verdict, found.measured) == (INCONCLUSIVE, 1)
+
+
+@pytest.mark.parametrize("changed", [{"loss": 3.0}, {"negative_energy": -9.0}, {"uniform": 0.1}])
 def test_an_unexpected_evolution_is_refuted(changed):
     assert C.decide_evolution(dimensions(GOOD, **changed)).verdict == REFUTED
 

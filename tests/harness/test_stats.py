@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from experiments.harness.claim import above, below, equals, equivalent, holds
-from experiments.harness.stats import bootstrap_interval, mean_interval
+from experiments.harness.stats import bootstrap_interval, mean_interval, share_interval
 
 
 def test_mean_interval_is_students() -> None:
@@ -29,6 +29,16 @@ def test_bootstrap_is_repeatable_and_keeps_axes() -> None:
     sample = np.random.default_rng(3).normal(size=(20, 5))
     first = bootstrap_interval(sample, lambda part: part.mean(1).max(-1))
     assert first == bootstrap_interval(sample, lambda part: part.mean(1).max(-1))
+
+
+def test_a_share_of_few_alike_seeds_is_wide() -> None:
+    share, low, high = share_interval([1.0, 1.0, 1.0])
+    assert (share, high) == (1, 1)
+    assert low == pytest.approx(0.025 ** (1 / 3))  # the chance of three in three is then 2.5 %
+    assert share_interval([0, 1, 1, 0])[1:] == pytest.approx((0.0676, 0.9324), abs=1e-4)  # tables of the binomial
+    assert np.isnan(share_interval([1, float("nan")])).all()
+    with pytest.raises(ValueError, match="zeros and ones"):
+        share_interval([0.5, 1])
 
 
 def test_a_diverged_seed_is_not_dropped() -> None:
