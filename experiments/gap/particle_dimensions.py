@@ -57,7 +57,7 @@ def decide_dimensions(frame: pd.DataFrame, dimensions: Sequence[int] = GROWING) 
     return verdict._replace(verdict=INCONCLUSIVE) if absent and verdict.verdict == REPRODUCED else verdict
 
 
-def _in(dimension: int) -> Claim:
+def _in(dimension: int, smallest_scale: str) -> Claim:
     return Claim(
         id=f"gap.dimensions.{dimension}-d",
         source="Ta et al. 2022",
@@ -65,7 +65,8 @@ def _in(dimension: int) -> Claim:
         statement=f"Implicit policies beat explicit regression and nearest neighbour in {dimension}-D.",
         measures="success less the better rival's",
         decide=partial(decide_dimensions, dimensions=(dimension,)),
-        smallest_scale="laptop",
+        smallest_scale=smallest_scale,
+        refuted_from="paper",
     )
 
 
@@ -78,9 +79,9 @@ CLAIMS = [
         measures="success less the better rival's, smallest over dimensions",
         decide=decide_dimensions,
         smallest_scale="laptop",
+        refuted_from="paper",
     ),
-    _in(2),
-    _in(4),
+    *(_in(n, "laptop" if n <= 4 else "overnight") for n in GROWING),
 ]
 COLOURS = dict(zip(METHODS, (style.BLUE, style.VERMILION, style.PURPLE, style.GREY), strict=True))
 

@@ -295,6 +295,13 @@ def test_broken_dimensions_are_refuted(decide, changed):
     assert decide(dimensions(GOOD | changed)).verdict == REFUTED
 
 
+def test_only_the_published_size_refutes_a_dimension():
+    behind, smaller = dimensions(GOOD | {(M.MSE, 2, 2000): 0.99}), ("smoke", "laptop", "overnight")
+    planar = next(one for one in D.CLAIMS if one.id == "gap.dimensions.2-d")
+    verdicts = [planar.verdict(behind, scale).verdict for scale in (*smaller, "paper")]
+    assert verdicts == [INCONCLUSIVE] * 3 + [REFUTED]
+
+
 def test_of_dimensions_that_were_not_run_nothing_is_known():
     whole = dimensions(GOOD)
     partly = D.decide_dimensions(whole)
