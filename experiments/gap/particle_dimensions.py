@@ -1,7 +1,9 @@
 """Gap, Section I: implicit and explicit policies as the particle's dimension grows.
 
-Florence et al. 2021 report that implicit policies last where regression and nearest neighbour do not. All methods see
-the same demonstrations and the same fresh episodes.
+Florence et al. 2021 report that implicit policies last where regression and nearest neighbour do not: at 95 % they have
+implicit ones up to 16-D, regression up to 8-D, nearest neighbour in 1-D only. So the claim is decided where both fail
+there, in 16-D and 32-D; below, where regression that has learnt enough keeps up, the same comparison is this suite's
+question, and speaks of trainings as short as these. All methods see the same demonstrations and fresh episodes.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ from experiments.harness.schema import bounded, seed_list
 
 SHARD_AXES = ("seeds",)
 METHODS = (LANGEVIN, MSE, MIXTURE, NEAREST)
-GROWING = (2, 4, 8, 16, 32)  # Florence et al.'s dimensions from which on the claim speaks
+GROWN = (16, 32)  # where Florence et al. 2021 report that both kinds of rivals fail
 
 
 @dataclass
@@ -39,7 +41,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     return _methods.measured([Condition(cfg, method, n) for n in cfg.dimensions for method in METHODS], context)
 
 
-def decide_dimensions(frame: pd.DataFrame, dimensions: Sequence[int] = GROWING) -> Verdict:
+def decide_dimensions(frame: pd.DataFrame, dimensions: Sequence[int] = GROWN) -> Verdict:
     """In each of these dimensions Langevin's success is above that of regression and of nearest neighbour.
 
     Of dimensions that were not run nothing is known, so that without one of them nothing is reproduced.
@@ -58,11 +60,12 @@ def decide_dimensions(frame: pd.DataFrame, dimensions: Sequence[int] = GROWING) 
 
 
 def _in(dimension: int, smallest_scale: str) -> Claim:
+    asked = "" if dimension in GROWN else "(Asked here, where regression that is trained for longer may keep up) "
     return Claim(
         id=f"gap.dimensions.{dimension}-d",
         source="Ta et al. 2022",
         location="Section I, after Florence et al. 2021",
-        statement=f"Implicit policies beat explicit regression and nearest neighbour in {dimension}-D.",
+        statement=f"{asked}Implicit policies beat explicit regression and nearest neighbour in {dimension}-D.",
         measures="success less the better rival's",
         decide=partial(decide_dimensions, dimensions=(dimension,)),
         smallest_scale=smallest_scale,
@@ -76,12 +79,13 @@ CLAIMS = [
         source="Ta et al. 2022",
         location="Section I, after Florence et al. 2021",
         statement="Implicit policies beat explicit regression and nearest neighbour as the dimension grows.",
-        measures="success less the better rival's, smallest over dimensions",
+        measures="success less the better rival's, the smaller of 16-D and 32-D",
         decide=decide_dimensions,
-        smallest_scale="laptop",
+        smallest_scale="overnight",
         refuted_from="paper",
     ),
-    *(_in(n, "laptop" if n <= 4 else "overnight") for n in GROWING),
+    *(_in(n, "laptop") for n in (2, 4)),
+    *(_in(n, "overnight") for n in (8, *GROWN)),
 ]
 COLOURS = dict(zip(METHODS, (style.BLUE, style.VERMILION, style.PURPLE, style.GREY), strict=True))
 
