@@ -15,7 +15,7 @@ class Generators:
     """One `torch.Generator` per member of a population.
 
     Args:
-        seeds: P integers, one per member.
+        seeds: P integers, one per member. On a CPU torch tells them apart by their low 32 bits only.
         device: where the members draw.
 
     Raises:
