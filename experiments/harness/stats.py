@@ -1,6 +1,6 @@
 """Intervals over seeds: seeds are the unit, every function returns (estimate, low, high).
 
-One seed has no interval: low and high are NaN, and every statistical decision on them is inconclusive.
+One seed has no interval but that of a share: low and high are NaN, and statistical decisions on them are inconclusive.
 """
 
 from collections.abc import Callable
