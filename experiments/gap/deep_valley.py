@@ -10,6 +10,7 @@ that claims more than there is would only be farther from the data.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from torch import Tensor
 
+from experiments.gap._particle import flushed_denormals
 from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict, above, below, weakest
 from experiments.harness.context import Context
@@ -65,7 +67,8 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
     frames = []
     for density in DENSITIES:
         for sampler, sigmas in (("langevin", cfg.sigmas), ("uniform", [math.nan])):
-            frames.append(_train(cfg, density, sampler, sigmas, context).assign(density=density, sampler=sampler))
+            train = partial(_train, cfg, density, sampler, sigmas, context)
+            frames.append(context.piece(f"{density} {sampler}", train).assign(density=density, sampler=sampler))
             context.progress(len(frames), 2 * len(DENSITIES))
     return pd.concat(frames, ignore_index=True)
 
@@ -114,19 +117,19 @@ def _train(cfg: Config, density: str, sampler: str, sigmas: list[float], context
     """All seeds and sigmas as one population; a seed sees the same data, starts and noise under every sigma."""
     members = [(sigma, seed) for sigma in sigmas for seed in cfg.seeds]
     random = context.generators([seed for _, seed in members])
-    # float64: for many small members torch's batched product, which it takes, beats one product per member.
-    energy = MLPEnergy(1, 1, random, cfg.hidden, len(members), STARTING_STD).to(context.device, torch.float64)
+    energy = MLPEnergy(1, 1, random, cfg.hidden, len(members), STARTING_STD).to(context.device)
     like = energy.weights[0].new_empty(len(members), cfg.batch, 1)
     scales = like.new_tensor([sigma for sigma, _ in members])[:, None, None, None]
     negatives = _langevin(scales) if sampler == "langevin" else _uniform
     optimiser = torch.optim.Adam(energy.parameters(), cfg.learning_rate)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, cfg.steps)
-    for _ in range(cfg.steps):
-        loss, _ = _loss(cfg, energy, negatives, density, like, random)
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
-        decay.step()
+    with flushed_denormals():
+        for _ in range(cfg.steps):
+            loss, _ = _loss(cfg, energy, negatives, density, like, random)
+            optimiser.zero_grad()
+            loss.sum().backward()
+            optimiser.step()
+            decay.step()
     with torch.no_grad():
         loss, distance = _loss(cfg, energy, negatives, density, like.new_empty(len(members), TESTED, 1), random)
     values = {"distance": distance.mean((1, 2)), "near": (distance < NOISE).double().mean((1, 2))}
@@ -150,10 +153,10 @@ def _loss(
 @torch.no_grad()
 def _measures(energy: MLPEnergy, density: str) -> dict[str, Tensor]:
     """The model's entropy, information, divergence and error per member, each (P,)."""
-    x, y = (one.to(energy.weights[0]) for one in _grid())
+    x, y = (one.to(energy.weights[0].device) for one in _grid())
     members = energy.weights[0].shape[0]
-    observation = x[None, :, None].expand(members, -1, -1)
-    energies = energy(observation, y[None, None, :, None].expand(members, NODES_X, -1, -1))
+    observation = x[None, :, None].expand(members, -1, -1).float()
+    energies = energy(observation, y[None, None, :, None].expand(members, NODES_X, -1, -1).float()).double()
     log_model = torch.log_softmax(-energies, -1) - math.log(_spacing(y))
     best, middle = y[energies.argmin(-1)], centre(x, density)
     nearest = best - middle if density == "one mode" else best.abs() - middle
