@@ -259,6 +259,15 @@ def test_a_killed_run_ends_in_the_same_frame(tmp_path, monkeypatch, during):
     pd.testing.assert_frame_equal(experiment.run(cfg, Context(tmp_path, "key")), whole)
 
 
+@pytest.mark.parametrize(("method", "expected"), [("SQIL", 0.2), ("DAC", 0.2), ("P2IL", 0.2), ("IQ-Learn", 0.01)])
+def test_a_temperature_that_is_learnt_begins_where_the_configuration_says(method, expected):
+    cfg = replace(QUICK, env=["Hopper-v5"], temperature=0.2)
+    task = _study.task(cfg, "Hopper-v5", Context().device)
+    one = experiment.learner(task, method, torch.nn.Module())
+    assert one.temperature[:, 0].tolist() == pytest.approx([expected] * len(task.members))
+    assert bool(one.settings.temperature_rate) == (method != "IQ-Learn")
+
+
 def test_the_command_line_takes_a_lone_environment_and_checks_what_is_nested():
     values = catalogue.paper_values("csil/mujoco")
     values.env = "Hopper-v5"
