@@ -91,10 +91,23 @@ def report(plans: list[Plan], console: Console) -> None:
         verdicts([entry for entry in rows if entry.experiment in wanted], console)
         say(console, f"ledger, scoreboard and page: {runner.shown(results / 'index.html')}")
     for plan in plans:
+        if plan.is_shard:
+            _tell_shard(plan, console)
         if not plan.is_canonical:
             frame = read_frame(plan.folder / "metrics.csv")
             verdicts(ledger.of_run(plan.experiment, plan.scale, frame), console)
             say(console, f"not the canonical configuration, kept apart: {runner.shown(plan.folder)}")
+
+
+def _tell_shard(plan: Plan, console: Console) -> None:
+    """What is missing where a shard makes no result yet, or whether one was there without it."""
+    from experiments.harness import result
+
+    found = result.read(plan.results, plan.experiment, plan.scale)
+    if found is None or not found.shards:
+        say(console, result.shortfall(plan.results, plan.experiment, plan.scale))
+    elif plan.folder not in found.shards:
+        say(console, f"{runner.shown(plan.folder)}: kept, but others make up the result without it")
 
 
 def say(console: Console, text: str, style: str = "") -> None:

@@ -24,6 +24,8 @@ READING = (
     "here) are this suite's own."
 )
 SCALES = ("smoke", "laptop", "overnight", "paper")
+# What a decision or a figure raises on a frame without the conditions that it looks at.
+NOT_IN_FRAME = (LookupError, AttributeError, ValueError)
 
 
 class Verdict(NamedTuple):
