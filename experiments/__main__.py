@@ -64,7 +64,7 @@ def run(plans: list[Plan], multirun: bool, console: Console) -> int:
                 raise
             except (Exception, SystemExit) as error:
                 # The run has left its error in its folder; the others' results still deserve their report.
-                say(console, f"stopped: {error}", style="red")
+                say(console, f"stopped: {type(error).__name__}: {error}", style="red")
     unfinished = [plan for plan in due if not runner.was_measured(plan, started)]
     for plan in unfinished:
         say(console, f"no result: {runner.obstacle(plan.folder)}", style="red")
@@ -136,10 +136,14 @@ def main() -> int:
             raise BadInputError(
                 "--config-name, --config-path, --config-dir: not allowed; values are given as key=value"
             )
-        if options.help or options.hydra_help or options.cfg or options.info:
+        if options.help or options.hydra_help:
             launch()
             return 0
         plans = arguments.plans(options.overrides, options.multirun)
+        if options.cfg or options.info:
+            launch()
+            return 0
+        arguments.require_launcher(options.overrides)
         return run(plans, options.multirun, console())
     except BadInputError as error:
         print(f"error: {error}", file=sys.stderr)
