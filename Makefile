@@ -24,12 +24,12 @@ TASKS := HalfCheetah-v5 Hopper-v5 Walker2d-v5 Ant-v5 Humanoid-v5
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo "  variables: SCALE=smoke|laptop|overnight|paper  LAUNCHER=local|slurm|submitit_local  EXPERIMENT=<source>/<name>  ARGS=\"key=value ...\""
+	@echo "  variables: SCALE=smoke|laptop|overnight|paper  EXPERIMENT=<source>/<name>  ARGS=\"key=value ...\"  of reproduce-all: LAUNCHER=local|slurm|submitit_local"
 
 setup: $(READY) ## create .venv and install requirements.lock (the other commands do it when needed)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: $(PYTHON) is %d.%d; allowed is 3.11 or newer (make PYTHON=python3.11 ...)" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; (3, 11, 4) <= sys.version_info < (3, 14) or sys.exit("error: $(PYTHON) is %d.%d.%d; allowed is 3.11.4 to 3.13 (make PYTHON=python3.11 ...)" % sys.version_info[:3])'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

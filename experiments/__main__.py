@@ -64,7 +64,7 @@ def run(plans: list[Plan], multirun: bool, console: Console) -> int:
                 raise
             except (Exception, SystemExit) as error:
                 # The run has left its error in its folder; the others' results still deserve their report.
-                say(console, f"stopped: {error}", style="red")
+                say(console, f"stopped: {type(error).__name__}: {error}", style="red")
     unfinished = [plan for plan in due if not runner.was_measured(plan, started)]
     for plan in unfinished:
         say(console, f"no result: {runner.obstacle(plan.folder)}", style="red")
@@ -91,10 +91,23 @@ def report(plans: list[Plan], console: Console) -> None:
         verdicts([entry for entry in rows if entry.experiment in wanted], console)
         say(console, f"ledger, scoreboard and page: {runner.shown(results / 'index.html')}")
     for plan in plans:
+        if plan.is_shard:
+            _tell_shard(plan, console)
         if not plan.is_canonical:
             frame = read_frame(plan.folder / "metrics.csv")
             verdicts(ledger.of_run(plan.experiment, plan.scale, frame), console)
             say(console, f"not the canonical configuration, kept apart: {runner.shown(plan.folder)}")
+
+
+def _tell_shard(plan: Plan, console: Console) -> None:
+    """What is missing where a shard makes no result yet, or whether one was there without it."""
+    from experiments.harness import result
+
+    found = result.read(plan.results, plan.experiment, plan.scale)
+    if found is None or not found.shards:
+        say(console, result.shortfall(plan.results, plan.experiment, plan.scale))
+    elif plan.folder not in found.shards:
+        say(console, f"{runner.shown(plan.folder)}: kept, but others make up the result without it")
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -123,10 +136,14 @@ def main() -> int:
             raise BadInputError(
                 "--config-name, --config-path, --config-dir: not allowed; values are given as key=value"
             )
-        if options.help or options.hydra_help or options.cfg or options.info:
+        if options.help or options.hydra_help:
             launch()
             return 0
         plans = arguments.plans(options.overrides, options.multirun)
+        if options.cfg or options.info:
+            launch()
+            return 0
+        arguments.require_launcher(options.overrides)
         return run(plans, options.multirun, console())
     except BadInputError as error:
         print(f"error: {error}", file=sys.stderr)

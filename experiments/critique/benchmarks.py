@@ -21,6 +21,7 @@ from experiments.harness import stats, style
 from experiments.harness.claim import (
     INCONCLUSIVE,
     NOT_RUN,
+    REFUTED,
     REPRODUCED,
     Claim,
     Verdict,
@@ -45,6 +46,7 @@ EVALUATION, LARGEST_SEED = 3_000_000, 999  # where the seeds of episodes begin; 
 MARGIN = 0.10  # of the normalised score: two methods so near are on par
 LEARNT = 0.25  # less than this of cloning says nothing of a rival that is near it
 STALLED, CLOSE = -0.5, 0.05  # rho at which rho + rho^2 is least; so near to it counts as there
+SUGGESTED = range(10)  # seeds of the run in which the balance was seen, before it was stated
 SETTINGS = "Sizes and rates are the official code's for CartPole, in every task."
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
@@ -263,7 +265,8 @@ def by_task(table: pd.DataFrame) -> dict[str, stats.Interval]:
 def decide_improvement(frame: pd.DataFrame, method: str) -> Verdict:
     """More often than not the method beats cloning, over all tasks and clearly less often in none.
 
-    Refuted where it clearly loses; a share of one half, however exact, decides nothing.
+    Refuted where it clearly loses, over all tasks and clearly leads in none; a share of one half, however exact,
+    decides nothing.
     """
     if missing := _missing(frame, method):
         return missing
@@ -272,9 +275,11 @@ def decide_improvement(frame: pd.DataFrame, method: str) -> Verdict:
     equal = ", ".join(f"{task} {share:.0%}" for task, (share, _, _) in ties.items())
     note = f"By task: {_told(shares)}. Equal returns: {equal}. {_levels(frame, method)} {SETTINGS}"
     verdict = above(stats.mean_interval(won.mean(axis=1)), 0.5, note)
-    if verdict.verdict == REPRODUCED and any(high < 0.5 for _, _, high in shares.values()):
-        return verdict._replace(verdict=INCONCLUSIVE)
-    return verdict
+    against = {
+        REPRODUCED: any(high < 0.5 for _, _, high in shares.values()),
+        REFUTED: any(low > 0.5 for _, low, _ in shares.values()),
+    }
+    return verdict._replace(verdict=INCONCLUSIVE) if against.get(verdict.verdict) else verdict
 
 
 def decide_shift(frame: pd.DataFrame) -> Verdict:
@@ -294,15 +299,26 @@ def decide_shift(frame: pd.DataFrame) -> Verdict:
 
 
 def decide_balance(frame: pd.DataFrame) -> Verdict:
-    """In every task the official objective ends at rho = -1/2, its least, and without the square less than half do."""
+    """In every task the official objective ends at rho = -1/2, its least, and without the square less than half do.
+
+    By the seeds that did not suggest it; without such seeds nothing is decided.
+    """
     if missing := _missing(frame, EDM) or _missing(frame, PRINTED):
         return missing
+    if (fresh := frame[~frame.seed.isin(SUGGESTED)])["method"].isin([EDM, PRINTED]).any():
+        return _balance(fresh)
+    first = _balance(frame)
+    verdict = INCONCLUSIVE if first.verdict == REPRODUCED else first.verdict
+    return first._replace(verdict=verdict, note=f"Seen on these seeds first: others must decide. {first.note}")
+
+
+def _balance(frame: pd.DataFrame) -> Verdict:
     official = by_task(_rho(frame, EDM))
     elsewhere = by_task(((_rho(frame, PRINTED) - STALLED).abs() <= CLOSE).astype(float))
     verdict = weakest([equivalent(one, STALLED, CLOSE) for one in official.values()], STALLED)
     without = weakest([below(one, 0.5) for one in elsewhere.values()])
     note = (
-        f"Seen here first, then stated. Mean rho in the last part of training: {_told(official)}. Without the square, "
+        f"Mean rho in the last part of training: {_told(official)}. Without the square, "
         f"medians over trainings: {_middle_rho(frame)}; share of trainings that end at -1/2: {_told(elsewhere)}."
     )
     return jointly([verdict, without], note)
@@ -361,7 +377,7 @@ CLAIMS = [
     _claim(
         "",
         EDM,
-        "as Swamy et al. 2021, Section 1 tell it; official code",
+        "its hope, as the abstract of Swamy et al. 2021 tells it; tasks of its official code",
         "Energy-based distribution matching out-performs behavioural cloning on CartPole, Acrobot and LunarLander.",
     ),
     _claim(

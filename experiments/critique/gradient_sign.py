@@ -228,7 +228,7 @@ CLAIMS = [
         id="critique.example-3.objective",
         source="Swamy et al. 2021",
         location="Example 3, after (13)",
-        statement="So EDM's gradient at theta = 0 pushes the parameter away from the expert's policy.",
+        statement="(Asked here) As log p(s2)'s, EDM's whole gradient at theta = 0 points away from the expert.",
         measures="d_E(s2) beyond which the whole gradient does so, k = 1/2",
         decide=decide_objective,
     ),

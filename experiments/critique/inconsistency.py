@@ -55,14 +55,12 @@ def _cloning_slope(theta: Tensor, k: Tensor, d2: Tensor) -> Tensor:
 
 
 def _ascent(objective: Callable[..., Tensor], parameters: int, k: Tensor, d2: Tensor, steps: int) -> np.ndarray:
-    """theta after gradient ascent by autograd, from the expert and a shift of 0; the step suits the curvature's bound.
+    """theta after gradient ascent by autograd, from theta = 0 and no shift; the step suits the curvature's bound.
 
     Nesterov's momentum: where one state is rare the objective is nearly flat, and plain ascent would take too long.
     """
     rate = 1 / torch.maximum(k.abs(), torch.ones_like(k)) ** 2
-    start = torch.zeros(parameters, len(k), dtype=torch.float64)
-    start[0] = example.EXPERT
-    position = before = start
+    position = before = torch.zeros(parameters, len(k), dtype=torch.float64)
     for step in range(steps):
         ahead = position + step / (step + 3) * (position - before)
         before, position = position, ahead + rate * example.slope(lambda at: objective(*at, k, d2), ahead)
@@ -138,8 +136,9 @@ CLAIMS = [
     Claim(
         id="critique.decoupled",
         source="Swamy et al. 2021",
-        location="Section 3, first sentence (the control)",
-        statement="The inconsistency comes from the shared parameters: with separate ones for p(s) it is gone.",
+        location="Section 3, first sentence",
+        statement="(Asked here) The inconsistency comes from the shared parameters: with separate ones for p(s) it "
+        "is gone.",
         measures="largest |theta* - 1|",
         decide=decide_decoupled,
     ),

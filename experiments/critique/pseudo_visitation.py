@@ -177,7 +177,7 @@ CLAIMS = [
         id="critique.example-2",
         source="Swamy et al. 2021",
         location="Example 2, eqs. (8)-(9)",
-        statement="g = -log sum_a exp f(s)[a] makes p(s) uniform, regardless of the policy, while d_pi is not.",
+        statement="g = -log sum_a exp f(s)[a] makes p(s) uniform, regardless of the policy; d_pi easily is not.",
         measures="largest error of p(s) = 1/|S|",
         decide=decide_example_2,
     ),

@@ -210,8 +210,8 @@ def decide_sum_out(frame: pd.DataFrame) -> Verdict:
         return holds(False, min(growths), f"{reached}; each multiplies its cost by at least {min(growths):.1f}.")
     costs = ", ".join(f"{count:,} in {dimension}-D" for dimension, count in sorted(needed.items()))
     note = (
-        "Exact, but only up to Z, which runs over all states: quadrature needs so many evaluations for a relative "
-        f"error of {TOLERANCE:.0e}: {costs}."
+        "Exact, but only up to Z, which runs over all states: the trapezoidal rule on a full grid needs so many "
+        f"evaluations for a relative error of {TOLERANCE:.0e}: {costs}."
     )
     return holds(True, needed[max(needed)]).as_corrected(note)
 

@@ -1,5 +1,6 @@
 """The command line is checked whole before anything runs: every job of a sweep, every key, every value."""
 
+import shutil
 from collections.abc import Sequence
 
 from hydra import compose, initialize_config_dir
@@ -35,6 +36,17 @@ def plans(overrides: Sequence[str], multirun: bool) -> list[Plan]:
         if [other.folder for other in found].count(plan.folder) > 1:
             raise BadInputError(f"{runner.shown(plan.folder)}: several jobs of this sweep are the same run")
     return found
+
+
+def require_launcher(overrides: Sequence[str]) -> None:
+    """Refuse a cluster that is not there.
+
+    Raises:
+        BadInputError: in one line.
+    """
+    chosen = [str(one.value()) for one in map(_parsed, overrides) if one.key_or_group == "hydra/launcher"]
+    if chosen and "slurm" in chosen[-1] and shutil.which("srun") is None:
+        raise BadInputError(f"hydra/launcher={chosen[-1]}: this machine has no Slurm (srun is not found)")
 
 
 def _parsed(override: str) -> Override:

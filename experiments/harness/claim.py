@@ -24,6 +24,8 @@ READING = (
     "here) are this suite's own."
 )
 SCALES = ("smoke", "laptop", "overnight", "paper")
+# What a decision or a figure raises on a frame without the conditions that it looks at.
+NOT_IN_FRAME = (LookupError, AttributeError, ValueError)
 
 
 class Verdict(NamedTuple):
@@ -141,7 +143,8 @@ def weakest(checks: Sequence[Verdict], expected: float = 0.0) -> Verdict:
     """A claim about all conditions: the check that speaks most against it, among equals the farthest from `expected`.
 
     With `expected` infinite the farthest is the smallest number. Without a number a check counts as 0.
-    An intersection of tests at one level keeps that level, so intervals need no correction for their number.
+    An intersection of tests at one level keeps that level, so that reproducing needs no correction for their number;
+    refuting, for which one of many is enough, has none either, and more often errs the more there are.
     """
 
     def strength(check: Verdict) -> tuple[int, float]:

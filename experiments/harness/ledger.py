@@ -4,14 +4,17 @@ import csv
 import io
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.harness import catalogue, result
-from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, VERDICTS, Claim, Verdict
+from experiments.harness.claim import INCONCLUSIVE, NOT_IN_FRAME, NOT_RUN, SCALES, VERDICTS, Claim, Verdict
 from experiments.harness.result import Result
+from experiments.harness.schema import BadInputError
 
 COLUMNS = [
     *("id", "source", "location", "statement", "printed"),
@@ -111,7 +114,8 @@ def _entry(folder: str, claim: Claim, experiment: str, measured: Result | None, 
     if measured is None:
         return _stated(folder, claim, Verdict(NOT_RUN, note=why), "", experiment)
     if not measured.is_stale:
-        verdict = claim.verdict(measured.frame, measured.scale)
+        with named(f"the decision of {claim.id} on {experiment} at {measured.scale} scale"):
+            verdict = claim.verdict(measured.frame, measured.scale)
     else:
         missing = Verdict(NOT_RUN, note="What this needs is not in the frame.")
         verdict = _if_possible(claim, measured.frame, measured.scale, missing)
@@ -132,8 +136,23 @@ def _if_possible(claim: Claim, frame: pd.DataFrame, scale: str, otherwise: Verdi
     """The decision, or `otherwise` on a frame without the columns or conditions that it looks at."""
     try:
         return claim.verdict(frame, scale)
-    except (LookupError, AttributeError, ValueError):
+    except NOT_IN_FRAME:
         return otherwise
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """An error of a claim's decision or of a figure, in one line that says whose it is.
+
+    Raises:
+        BadInputError: that line.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        rest = "what was measured is kept, and `make figures` reports it once this is mended"
+        raise BadInputError(f"{what}: failed: {reason}; {rest}") from error
 
 
 def _stated(folder: str, claim: Claim, verdict: Verdict, scale: str, experiment: str) -> Entry:
@@ -149,6 +168,12 @@ def _stated(folder: str, claim: Claim, verdict: Verdict, scale: str, experiment:
         experiment=experiment,
         measures=claim.measures,
     )
+
+
+def deciding_scale(entry: Entry) -> str:
+    """The smallest scale, from the laptop's on, that can decide an entry of an experiment."""
+    needed = {claim.id: claim.smallest_scale for claim in catalogue.claims(entry.experiment)}.get(entry.id, "laptop")
+    return max("laptop", needed, key=SCALES.index)
 
 
 def as_csv(rows: list[Entry]) -> str:

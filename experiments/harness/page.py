@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from experiments.harness import catalogue
-from experiments.harness.claim import MEANINGS, READING, SCALES, VERDICTS
-from experiments.harness.ledger import Entry, counts, number, spread
+from experiments.harness.claim import MEANINGS, NOT_RUN, READING, VERDICTS
+from experiments.harness.ledger import Entry, counts, deciding_scale, number, spread
 from experiments.harness.result import Result
 
 SYMBOLS: dict[str, str] = dict(zip(VERDICTS, "✓Δ✗?○", strict=True))
@@ -70,7 +70,10 @@ def _claim(entry: Entry, result: Result | None) -> str:
     """One claim: its row, which opens to everything that is known about it."""
     verdict = entry.verdict
     note = f'<p class="note">{escape(verdict.note)}</p>' if verdict.note else ""
-    making = _table(entry, result) + _figure(result) + _making(result) if result else _command_to_come(entry)
+    if result is None or verdict.verdict == NOT_RUN:
+        making = _command_to_come(entry)
+    else:
+        making = _table(entry, result) + _figure(result) + _making(result)
     return f"""<details id="{escape(entry.id)}" data-verdict="{verdict.verdict}">
 <summary><span class="verdict"><b>{SYMBOLS[verdict.verdict]}</b> {verdict.verdict}</span>
 <span class="statement">{escape(entry.statement)}</span>
@@ -184,6 +187,8 @@ def _carried(record: dict[str, Any]) -> str:
 
 
 def _command(text: str) -> str:
+    """A command as it works when copied: by the environment that `make` sets up."""
+    text = f".venv/bin/{text}" if text.startswith("python ") else text
     return f'<code>{escape(text)}</code> <button type="button" class="copy scripted">copy</button>'
 
 
@@ -191,9 +196,8 @@ def _command_to_come(entry: Entry) -> str:
     """The command that would decide a claim that nothing has measured, if an experiment for it exists."""
     if not entry.experiment:
         return ""
-    needed = {claim.id: claim.smallest_scale for claim in catalogue.claims(entry.experiment)}.get(entry.id, "laptop")
-    scale = max("laptop", needed, key=SCALES.index)
-    return f"<dl><dt>Command<dd>{_command(f'python -m experiments experiment={entry.experiment} scale={scale}')}</dl>"
+    command = f"python -m experiments experiment={entry.experiment} scale={deciding_scale(entry)}"
+    return f"<dl><dt>Command<dd>{_command(command)}</dl>"
 
 
 def _departures(result: Result) -> str:
@@ -221,7 +225,6 @@ def _duration(seconds: float) -> str:
 
 def _data(result: Result) -> str:
     """Links to what was measured: one file, or the shards of a sweep."""
-    shards = [path.relative_to(result.folder).as_posix() for path in sorted(result.folder.glob("shards/*/metrics.csv"))]
-    whole = (result.folder / "metrics.csv").exists() or not shards
-    names = ["metrics.csv", "run.json"] if whole else shards
+    shards = [(shard / "metrics.csv").relative_to(result.folder).as_posix() for shard in result.shards]
+    names = shards or ["metrics.csv", "run.json"]
     return ", ".join(_link(f"{result.experiment}/{result.scale}/{name}", name) for name in names)

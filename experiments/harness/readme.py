@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from experiments.harness.claim import NOT_RUN
-from experiments.harness.ledger import Entry, number
+from experiments.harness.ledger import Entry, deciding_scale, number
 from experiments.harness.result import Result
 from experiments.harness.scoreboard import plain
 from imitation.control import experts
@@ -41,14 +41,24 @@ def _claims(rows: list[Entry], measured: dict[str, Result]) -> str:
     for entry in rows:
         result = measured.get(entry.experiment)
         if result is not None:
-            record, figure = result.record, f"results/{entry.experiment}/{entry.scale}/figure.png"
-            scale = "" if entry.scale == "laptop" else f" SCALE={entry.scale}"
-            command = f"[{entry.experiment}]({figure})<br>`make reproduce EXPERIMENT={entry.experiment}{scale}`"
-            cost = f"{record['wall_seconds']:.1f} s, {record['peak_memory_mb']} MB"
+            command, cost = _making(entry, result)
             cells = (f"`{entry.id}`", plain(entry.statement), f"**{entry.verdict.verdict}**", command, cost)
             lines.append("| " + " | ".join(cells) + " |")
     waiting = [f"`{entry.id}`" for entry in rows if entry.verdict.verdict == NOT_RUN]
     return "\n".join([*lines, "", f"Not run: {', '.join(waiting)}." if waiting else "Every claim has a result."])
+
+
+def _making(entry: Entry, result: Result) -> tuple[str, str]:
+    """The figure and the command behind a verdict, with what it took; of what was not run the command alone."""
+    waits = entry.verdict.verdict == NOT_RUN
+    size = deciding_scale(entry) if waits else entry.scale
+    command = f"`make reproduce EXPERIMENT={entry.experiment}{'' if size == 'laptop' else f' SCALE={size}'}`"
+    if waits:
+        return f"{entry.experiment}<br>{command}", ""
+    figure = f"results/{entry.experiment}/{entry.scale}/figure.png"
+    record = result.record
+    cost = f"{record['wall_seconds']:.1f} s, {record['peak_memory_mb']} MB"
+    return f"[{entry.experiment}]({figure})<br>{command}", cost
 
 
 def _experts() -> str:

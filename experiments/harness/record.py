@@ -35,13 +35,16 @@ class Plan:
 
     @property
     def is_shard(self) -> bool:
-        """Whether this is a part of the canonical run: fewer items on axes that the experiment may be split along."""
-        canonical = catalogue.canonical(self.experiment, self.scale)
+        """Whether this is a part of the canonical run: fewer items on one axis that the experiment may be split along.
+
+        A part of two axes would fit together with no others.
+        """
+        if len(self.changed) != 1:
+            return False
+        ((axis, items),) = self.changed.items()
+        whole = getattr(catalogue.canonical(self.experiment, self.scale), axis)
         axes = getattr(catalogue.module(self.experiment), "SHARD_AXES", ())
-        return bool(self.changed) and all(
-            key in axes and value == [item for item in getattr(canonical, key) if item in value]
-            for key, value in self.changed.items()
-        )
+        return axis in axes and items == [item for item in whole if item in items]
 
     @property
     def folder(self) -> Path:

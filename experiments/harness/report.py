@@ -19,6 +19,7 @@ from experiments.harness.page import page
 from experiments.harness.readme import updated as readme_with
 from experiments.harness.record import read_record
 from experiments.harness.result import Result
+from experiments.harness.schema import BadInputError
 from experiments.harness.scoreboard import scoreboard
 from experiments.harness.style import rendered
 
@@ -30,12 +31,13 @@ def figures(measured: Iterable[Result]) -> dict[Path, bytes]:
 
     A stale result keeps the pictures it has: the drawing may ask for columns that its frame does not have.
     """
-    return {
-        result.folder / picture: content
-        for result in measured
-        if not result.is_stale
-        for picture, content in rendered(catalogue.module(result.experiment).figure(result.frame)).items()
-    }
+    drawn = {}
+    for result in measured:
+        if not result.is_stale:
+            with ledger.named(f"the figure of {result.experiment} at {result.scale} scale"):
+                pictures = rendered(catalogue.module(result.experiment).figure(result.frame))
+            drawn |= {result.folder / name: content for name, content in pictures.items()}
+    return drawn
 
 
 def summaries(results: Path, rows: list[ledger.Entry], measured: dict[str, Result]) -> dict[Path, str]:
@@ -56,6 +58,7 @@ def write(results: Path, redraw: bool = False) -> list[ledger.Entry]:
 
     Raises:
         CannotWriteError: the folder cannot be written.
+        BadInputError: a decision or a figure fails.
     """
     with FileLock(results / ".lock"):  # two that report at once would mix what they read
         return _write(results, redraw)
@@ -123,20 +126,21 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     results = (catalogue.ROOT / options.results).resolve()
-    broken = [folder for folder in results.glob("*/*/*/") if _is_broken(folder)]
+    folders = [*results.glob("*/*/*/"), *results.glob("*/*/*/shards/*/")]
+    broken = [folder for folder in folders if _is_broken(folder)]
     for folder in broken:
         print(f"{folder}: metrics.csv is not what run.json was written for; measure it again", file=sys.stderr)
     if broken or not results.is_dir():
         print(f"error: {results}: must be a folder of whole results", file=sys.stderr)
         return 2
-    if options.check:
-        wrong = differences(results)
-        for path in wrong:
-            print(f"{path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
-        return 1 if wrong else 0
     try:
+        if options.check:
+            wrong = differences(results)
+            for path in wrong:
+                print(f"{path}: not what the committed CSVs give; run `make figures`", file=sys.stderr)
+            return 1 if wrong else 0
         rows = write(results, redraw=True)
-    except (CannotWriteError, OSError) as error:
+    except (BadInputError, CannotWriteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{len(rows)} claims; page: {results / 'index.html'}")

@@ -17,13 +17,14 @@ from experiments.harness.source import source_hash
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured for an experiment at a scale."""
+    """What was measured for an experiment at a scale: by a whole run, or by the runs in the folders `shards`."""
 
     experiment: str
     scale: str
     folder: Path
     frame: pd.DataFrame
     record: dict[str, Any]
+    shards: tuple[Path, ...] = ()
 
     @cached_property
     def is_stale(self) -> bool:
@@ -50,19 +51,19 @@ def read(results: Path, experiment: str, scale: str) -> Result | None:
     """The result at one scale: the whole record, or complete shards where there is no record of the present code.
 
     Of stale ones too, the whole before the shards; shards of more than one version of code or inputs are no result.
+    Shards that are too many, as those of a trial, are left out.
     """
     folder = results / experiment / scale
     record = read_record(folder)
     whole = Result(experiment, scale, folder, read_frame(folder / "metrics.csv"), record) if record else None
     if whole is not None and not whole.is_stale:
         return whole
-    shards = _shards(folder)
-    current = _current(shards, experiment)
-    if not _coverage(current, experiment, scale):
-        return _joined(current, folder, experiment, scale)
-    if whole is None and _alike(shards) and not _coverage(shards, experiment, scale):
-        return _joined(shards, folder, experiment, scale)
-    return whole
+    shards, canonical = _shards(folder), _canonical(experiment, scale)
+    complete = _cover(_current(shards, experiment), canonical)
+    if not complete and whole is None:
+        older = [_cover(same, canonical) for same in _by_code(shards)]
+        complete = next((found for found in older if found and _alike(found)), [])
+    return _joined(complete, folder, experiment, scale) if complete else whole
 
 
 def problem(results: Path, experiment: str) -> str:
@@ -72,8 +73,22 @@ def problem(results: Path, experiment: str) -> str:
         if (folder / "metrics.csv").exists() and read_record(folder) is None:
             return f"{experiment}/{scale}/metrics.csv is not what its run.json was written for: measure again."
         if list(folder.glob("shards/*/")):
-            return _coverage(_current(_shards(folder), experiment), experiment, scale)
+            return shortfall(results, experiment, scale)
     return "No complete result at any scale."
+
+
+def shortfall(results: Path, experiment: str, scale: str) -> str:
+    """What keeps the shards at this scale from being a result, as a sentence."""
+    canonical = _canonical(experiment, scale)
+    axes = _by_axis(_current(_shards(results / experiment / scale), experiment), canonical)
+    if not axes:
+        return f"No shards at {scale} scale that split one axis, measured by the present code from the present inputs."
+    axis, shards = max(axes.items(), key=lambda one: len(one[1]))
+    items = [item for _, record in shards for item in record["configuration"][axis]]
+    if absent := [item for item in canonical[axis] if item not in items]:
+        return f"Shards at {scale} scale lack {axis}={absent}."
+    twice = sorted({item for item in items if items.count(item) > 1})
+    return f"Shards at {scale} scale overlap at {axis}={twice}: delete those that are too many."
 
 
 Shard = tuple[Path, dict[str, Any]]
@@ -105,29 +120,51 @@ def _common(records: list[dict[str, Any]]) -> list[str]:
     return [code for code in first if all(code in codes(record) for record in records)]
 
 
-def _coverage(shards: list[Shard], experiment: str, scale: str) -> str:
-    """Nothing if the shards cover every item of the one axis that they split exactly once, else what is wrong."""
-    records = [record for _, record in shards]
-    canonical = _canonical(experiment, scale)
-    axis = _split_axis(records, canonical)
-    if axis is None:
-        return f"No shards at {scale} scale that split one axis, measured by the present code from the present inputs."
-    items = [item for record in records for item in record["configuration"][axis]]
-    twice = sorted({item for item in items if items.count(item) > 1})
-    absent = [item for item in canonical[axis] if item not in items]
-    if twice:
-        return f"Shards at {scale} scale overlap at {axis}={twice}: delete those that are too many."
-    return f"Shards at {scale} scale lack {axis}={absent}." if absent else ""
+def _by_code(shards: list[Shard]) -> list[list[Shard]]:
+    """For every code those that it stands behind."""
+    every_code = dict.fromkeys(code for _, record in shards for code in codes(record))
+    return [[one for one in shards if code in codes(one[1])] for code in every_code]
+
+
+def _by_axis(shards: list[Shard], canonical: dict[str, Any]) -> dict[str, list[Shard]]:
+    """The shards by the one key in which they differ from the canonical configuration."""
+    found: dict[str, list[Shard]] = {}
+    for one in shards:
+        changed = [key for key in canonical if one[1]["configuration"].get(key) != canonical[key]]
+        if len(changed) == 1 and isinstance(canonical[changed[0]], list):
+            found.setdefault(changed[0], []).append(one)
+    return found
+
+
+def _cover(shards: list[Shard], canonical: dict[str, Any]) -> list[Shard]:
+    """Of these the shards that hold every item of one axis exactly once, in its order; nothing if there are none."""
+    axes = _by_axis(shards, canonical)
+    covers = [_exact(parts, axis, canonical[axis]) for axis, parts in axes.items()]
+    return next((found for found in covers if found), [])
+
+
+def _exact(shards: list[Shard], axis: str, items: list[Any]) -> list[Shard] | None:
+    """Of these the shards that hold the items exactly once; None if there are none."""
+    if not items:
+        return []
+    for one in shards:
+        held = one[1]["configuration"][axis]
+        if items[0] in held and all(item in items for item in held):
+            others = _exact(shards, axis, [item for item in items if item not in held])
+            if others is not None:
+                return [one, *others]
+    return None
 
 
 def _joined(shards: list[Shard], folder: Path, experiment: str, scale: str) -> Result:
     frames = [read_frame(shard / "metrics.csv") for shard, _ in shards]
     records = [record for _, record in shards]
     canonical = _canonical(experiment, scale)
-    if _split_axis(records, canonical) == "seeds" and "seed" in frames[0]:
+    if "seeds" in _by_axis(shards, canonical) and "seed" in frames[0]:
         frames[1:] = [frame[frame.seed.notna()] for frame in frames[1:]]  # the others are the same in every shard
     record = _joined_record(records, canonical)
-    return Result(experiment, scale, folder, pd.concat(frames, ignore_index=True), record)
+    frame, folders = pd.concat(frames, ignore_index=True), tuple(shard for shard, _ in shards)
+    return Result(experiment, scale, folder, frame, record, folders)
 
 
 def _canonical(experiment: str, scale: str) -> dict[str, Any]:
@@ -160,10 +197,3 @@ def _joined_record(records: list[dict[str, Any]], canonical: dict[str, Any]) -> 
         "peak_memory_mb": max(record["peak_memory_mb"] for record in records),
         "command": f"python -m experiments experiment={first['experiment']} scale={first['scale']}",
     }
-
-
-def _split_axis(records: list[dict[str, Any]], canonical: dict[str, Any]) -> str | None:
-    """The one key in which all these records differ from the canonical configuration; None if there is not one."""
-    changed = [{key for key in canonical if record["configuration"].get(key) != canonical[key]} for record in records]
-    axes = set().union(*changed)
-    return axes.pop() if len(axes) == 1 and all(changed) else None

@@ -16,11 +16,14 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.harness import catalogue, frames, record
-from experiments.harness.files import CannotWriteError, remove_leftovers, sha256, write_whole
+from experiments.harness.claim import NOT_IN_FRAME
+from experiments.harness.files import CannotWriteError, dumps, remove_leftovers, sha256, write_whole
 from experiments.harness.record import Plan
 from experiments.harness.schema import BadInputError, checked
+from experiments.harness.source import fingerprint
 
 RUN_KEYS = ("scale", "force", "device", "results")
+_BEGAN_WITH = fingerprint()  # a worker lives through many runs, with the code that it began with
 
 
 def plan(settings: DictConfig, experiment: str) -> Plan:
@@ -119,9 +122,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def was_measured(planned: Plan, since: float) -> bool:
-    """Whether the plan has its record, and where it was to be repeated, one that is younger than `since`."""
-    written = planned.folder / "run.json"
-    return planned.is_current() and (not planned.force or written.stat().st_mtime >= since)
+    """Whether the plan has its record and nothing failed; where it was to be repeated, one younger than `since`."""
+    written, failed = planned.folder / "run.json", (planned.folder / "error.log").exists()
+    return planned.is_current() and not failed and (not planned.force or written.stat().st_mtime >= since)
 
 
 def obstacle(folder: Path) -> str:
@@ -129,6 +132,8 @@ def obstacle(folder: Path) -> str:
     try:
         with locked(folder):
             log = folder / "error.log"
+            if not log.exists() and _status_of(folder).get("outcome") == "ran":
+                return f"{shown(folder)}: measured, but its code or what it reads changed meanwhile"
             if not log.exists():
                 return f"{shown(folder)}: interrupted, or nothing more could be written"
             last = log.read_text().strip().splitlines()[-1:]
@@ -142,11 +147,15 @@ def _measure(planned: Plan) -> None:
 
     from experiments.harness.context import Context
 
+    if fingerprint() != _BEGAN_WITH:
+        raise BadInputError("the code changed since this process began; the same command goes on with what it is now")
     torch.set_num_threads(1)
     module = catalogue.module(planned.experiment)
     hashes = planned.hashes()
     made_by = hashes | record.environment(planned.device)  # as it begins: what changes meanwhile is none of it
-    context = Context(planned.folder, sha256(json.dumps(hashes, sort_keys=True)), planned.device)
+    # A checkpoint goes on with what it began with, or one result would be of two versions or processors.
+    kept_by = hashes | {key: made_by[key] for key in ("versions", "device", "threads")}
+    context = Context(planned.folder, sha256(dumps(kept_by)), planned.device)
     _reset_peak_memory()
     started = time.perf_counter()
     frame = module.run(planned.config, context)
@@ -175,7 +184,7 @@ def _draw(planned: Plan, content: bytes) -> None:
         return
     try:
         pictures = rendered(catalogue.module(planned.experiment).figure(frames.read_frame(BytesIO(content))))
-    except (LookupError, ValueError):
+    except NOT_IN_FRAME:
         if planned.is_canonical:
             raise
         return
@@ -185,6 +194,11 @@ def _draw(planned: Plan, content: bytes) -> None:
 
 def _status(folder: Path, **status: Any) -> None:
     write_whole(folder / ".status.json", json.dumps(status))
+
+
+def _status_of(folder: Path) -> dict[str, Any]:
+    path = folder / ".status.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def shown(path: Path) -> str:

@@ -35,6 +35,12 @@ def source_hash(experiment: str) -> str:
     return sha256("\n".join(f"{name}\n{texts[name]}" for name in sorted(texts)))
 
 
+def fingerprint() -> str:
+    """Of all code of this project as it lies there now."""
+    paths = [path for name in ("experiments", "imitation") for path in sorted((ROOT / name).rglob("*.py"))]
+    return sha256("\n".join(f"{path}\n{path.read_text()}" for path in paths))
+
+
 def _counting(path: Path, names: set[str]) -> ast.Module:
     """The part of a file that counts for the names asked for: what they reach, of a package's file their imports."""
     tree = ast.parse(path.read_text())

@@ -173,7 +173,7 @@ CLAIMS = [
         id="lecture.dual.signs",
         source="Lecture 18",
         location="eqs. (18.4)-(18.7)",
-        statement="The game has one meaning, whether lambda . f is read as a cost or as a reward.",
+        statement="(Asked here) The game has one meaning, whether lambda . f is read as a cost or as a reward.",
         measures="largest difference between the conventions",
         decide=decide_signs,
     ),

@@ -362,7 +362,10 @@ def decide_all(frame: pd.DataFrame) -> Verdict:
     """Every place of the audit is wrong as printed and right as corrected."""
     verdicts = [decide_place(place, frame) for place in PLACES]
     corrected = sum(one.verdict == "corrected" for one in verdicts)
-    note = f"{corrected} of {len(verdicts)} audited places are wrong as printed and right as corrected."
+    note = (
+        f"{corrected} of {len(verdicts)} audited places are wrong as printed and right as corrected; two by "
+        "convention: (18.8) where steps count from 1, the range where f may be negative."
+    )
     return holds(corrected == len(verdicts), float(corrected)).as_corrected(note)
 
 
@@ -371,7 +374,7 @@ CLAIMS = [
         id="lecture.errata",
         source="Lecture 18",
         location="throughout",
-        statement="The printed formulas hold.",
+        statement="The formulas that an audit marked hold.",
         measures="places that are wrong as printed and right as corrected",
         decide=decide_all,
     ),

@@ -243,7 +243,8 @@ CLAIMS = [
         id="lecture.primal",
         source="Lecture 18",
         location="Section 18.5, table",
-        statement="Policy gradient against online gradient solves the game: the average iterate tends to equilibrium.",
+        statement="(Natural) policy gradient against online gradient solves the game: the average iterate tends to "
+        "equilibrium.",
         measures="slope of log gap against log iterations, largest T",
         decide=decide,
         smallest_scale="laptop",
@@ -252,7 +253,8 @@ CLAIMS = [
         id="lecture.primal.rate",
         source="Lecture 18",
         location="Section 18.5, table",
-        statement="The average iterate's distance from equilibrium falls as T^(-1/2) or faster, as the bound does.",
+        statement="(Asked here) The average iterate's distance from equilibrium falls as T^(-1/2) or faster, as the "
+        "bound does.",
         measures="slope of log gap against log iterations, largest T",
         decide=decide_rate,
         smallest_scale="laptop",
@@ -261,7 +263,7 @@ CLAIMS = [
         id="lecture.primal.same",
         source="Lecture 18",
         location="Sections 18.5 and 18.6",
-        statement="Primal and dual reach the same equilibrium.",
+        statement="(Asked here) Primal and dual reach the same equilibrium.",
         measures="total variation of either last policy to the MaxEnt policy, largest",
         decide=decide_same,
     ),

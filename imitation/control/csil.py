@@ -40,7 +40,7 @@ class CoherentSettings(Settings):
 
     Args:
         copies: critics; one, as published.
-        temperature: beta, of the policy, per member; fixed, and below alpha as published.
+        temperature: beta, of the policy, per member; fixed. Published below alpha, which is not checked.
         temperature_rate: must be 0.
         alpha: of the reward, per member; 1 / |A| if None.
         prior: 1 charges the policy's divergence from the cloned policy, 0 that from the uniform one; per member.

@@ -54,7 +54,10 @@ class Settings:
 
 
 class Info(NamedTuple):
-    """Of one update, per member (P,): the losses, mean value, mean entropy estimate, temperature."""
+    """Of one update, per member (P,): the losses, mean value, mean entropy estimate, temperature.
+
+    Of a learner whose policy is held to another the entropy is relative: minus the mean divergence from that policy.
+    """
 
     critic_loss: Float[Tensor, " P"]
     actor_loss: Float[Tensor, " P"]

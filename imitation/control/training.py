@@ -105,6 +105,9 @@ def evaluate(
 ) -> np.ndarray:
     """Undiscounted returns (P, E) of one episode in each environment, side by side.
 
+    An action that is no number is taken for 0, so that the others' episodes go on: the return of a diverged policy says
+    nothing of it.
+
     Args:
         act: observations (P, E, Do) -> actions (P, E, Da) in [-1, 1], such as `learner.actor.mode`.
         environments: begun anew; all episodes must end, as those with a time limit do.

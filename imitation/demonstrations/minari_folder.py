@@ -73,8 +73,8 @@ def load_minari(dataset: str | Path) -> Demonstrations:
 def read_minari(dataset: str | Path, count: int | None = None) -> tuple[Task, list[Episode]]:
     """What a Minari dataset holds, not yet checked: its task, and its episodes or the first `count` of them.
 
-    The folder cannot make this function run code, build an environment, follow links to other files, or read more than
-    2 GiB or 100000 episodes.
+    The folder cannot make this function run code, build an environment, follow links from the HDF5 file to others, or
+    read more than 2 GiB or 100000 episodes.
 
     Raises:
         DemonstrationError: a ValueError of one line: there is no such dataset, or it cannot be read.

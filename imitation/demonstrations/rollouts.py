@@ -29,7 +29,7 @@ def rollout_demonstrations(
         environment: Gymnasium's id.
         options: passed to `gymnasium.make`.
         episodes: how many.
-        seed: of all, 0 or above.
+        seed: of all, 0 or above; `envs.control.Environments` of the same seed begin where these episodes do.
 
     Raises:
         DemonstrationError: a ValueError of one line: an environment that cannot be built or has no time limit, no

@@ -12,7 +12,7 @@ Schedule = Callable[[int], float]
 
 
 def stepwise(rate: float, factor: float, every: int) -> Schedule:
-    """rate times factor^(step // every): decay in steps, as IBC's code and Ta et al. 2022, Appendix D have it."""
+    """rate times factor^(step // every), as Ta et al. 2022, Appendix D; IBC's code decays by a little in every step."""
     if not rate > 0 or not 0 < factor <= 1 or every < 1:
         raise ValueError(f"rate={rate}, factor={factor}, every={every}: need rate > 0, 0 < factor <= 1, every >= 1")
     return lambda step: rate * factor ** (step // every)

@@ -63,7 +63,7 @@ class DerivativeFree:
     Args:
         samples: 16384 in Florence et al. 2021, table in B.1; memory grows with it.
         bounds: where samples start and stay.
-        iterations: 3 there.
+        iterations: 3 there, the last without noise, so that 2 here are as many as its code's.
         deviation: of the first noise, .33 there.
         shrink: factor on the deviation after each iteration, .5 there.
 

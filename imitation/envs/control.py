@@ -52,7 +52,8 @@ class Environments:
     def reset(self) -> Float[Tensor, "P E Do"]:
         """Begin all anew. Each call draws from streams that depend on the seeds and the number of calls alone.
 
-        Thus a run that resets when it writes a checkpoint needs no state of the environments to go on exactly.
+        Thus a run that resets when it writes a checkpoint needs no state of the environments to go on exactly. The
+        first copy's n-th start is that of episode n of `rollout_demonstrations` by the same seed: evaluate on others.
         """
         streams = [
             np.random.SeedSequence([seed, self.rounds, copy]).generate_state(1)[0]

@@ -119,7 +119,10 @@ def test_rho_ends_where_its_square_says_or_not(rho, without, expected):
         ended = rows[(rows["method"] == method) & (rows.metric == "diverged")]
         drawn = level + noise * np.random.default_rng(1).normal(size=len(ended))
         parts.append(ended.assign(metric="rho", value=drawn))
-    assert verdict(pd.concat(parts), "edm.benchmarks.square") == expected
+    first = pd.concat(parts)
+    assert verdict(first.assign(seed=first.seed + 100), "edm.benchmarks.square") == expected
+    # The seeds that suggested it speak against it, but not for it.
+    assert verdict(first, "edm.benchmarks.square") == (INCONCLUSIVE if expected == REPRODUCED else expected)
 
 
 def test_what_a_scale_leaves_out_is_not_run():

@@ -79,6 +79,15 @@ def test_estimators_swapped_fail_every_claim(frame: pd.DataFrame, id: str) -> No
     assert CLAIMS[id].verdict(swapped(frame), "laptop").verdict not in GOOD
 
 
+def test_a_crossover_needs_seeds_but_no_lead_of_edms(frame: pd.DataFrame) -> None:
+    decide = CLAIMS["critique.finite-sample.crossover"].decide
+    assert decide(frame[frame.seed == 0]).verdict == "inconclusive"
+    worse = frame.assign(mse=frame.mse * np.where(frame.method == "edm", 1e3, 1))  # at every n
+    assert decide(worse).verdict == "reproduced"
+    better = frame.assign(mse=frame.mse * np.where(frame.method == "edm", 1e-6, 1))
+    assert decide(better).verdict == "refuted"
+
+
 def with_wrong_energy_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     """EDM's estimate with p(s) ~ 1 / sum e^f, the signs of (4)-(5)."""
     real = finite_sample._estimates

@@ -1,5 +1,7 @@
 """Population optima: known values, and broken variants that the decisions must catch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +58,13 @@ def test_a_free_shift_makes_the_claim_of_inconsistency_fail(frame: pd.DataFrame)
 def test_an_ascent_that_disagrees_is_caught(frame: pd.DataFrame) -> None:
     broken = frame.assign(edm_by_ascent=frame.edm_by_ascent + 1e-3)
     assert CLAIMS["critique.inconsistent"].decide(broken).verdict not in GOOD
+
+
+def test_an_ascent_that_has_hardly_begun_shows_nothing() -> None:
+    frame = inconsistency.run(
+        replace(catalogue.canonical("critique/inconsistency", "smoke"), ascent_steps=3), Context()
+    )
+    assert CLAIMS["critique.decoupled"].decide(frame).verdict not in GOOD
 
 
 def test_decoupling_without_the_shift_fails(monkeypatch: pytest.MonkeyPatch) -> None:

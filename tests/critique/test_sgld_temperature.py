@@ -22,7 +22,7 @@ MAIN, BUFFER, FORMULA = CLAIMS
 def small() -> experiment.Config:
     # Half the grid, but all 20 seeds and the laptop's chains: with less the 5 % margin decides nothing.
     laptop = catalogue.canonical(NAME, "laptop")
-    return replace(laptop, alphas=[0.02, 0.1], sigmas=[0.01, 0.1], burn_in=1000, draws=30)
+    return replace(laptop, alphas=[0.02, 0.05], sigmas=[0.01, 0.1], burn_in=1000, draws=30)
 
 
 def verdict(frame: pd.DataFrame, claim: str) -> str:
@@ -77,6 +77,16 @@ def test_densities_integrate_to_one(frame):
 
 def test_claims_hold(frame):
     assert [verdict(frame, claim) for claim in CLAIMS] == [REPRODUCED] * 3
+
+
+def test_at_a_large_step_the_temperature_is_another(frame):
+    # The closed form holds at every step, the temperature sigma^2/(2 alpha) at small ones only.
+    rows = frame[frame.setting == "grid"]
+    exact = experiment.stationary_variance(0.3, 0.1) * np.ones(len(rows)) * (1 + 1e-3 * rows.seed)
+    coarse = frame.assign(alpha=frame.alpha.where(frame.setting != "grid", 0.3))
+    coarse = coarse.assign(sigma=coarse.sigma.where(frame.setting != "grid", 0.1))
+    coarse.loc[rows.index, "value"] = exact
+    assert verdict(coarse, "edm.sgld-temperature.formula") == REFUTED
 
 
 @pytest.mark.parametrize("claim", [MAIN, BUFFER])

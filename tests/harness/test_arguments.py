@@ -131,6 +131,22 @@ def test_the_command_ends_with_status_2_and_writes_nothing(tmp_path: Path, multi
     assert not target.exists()
 
 
+def test_a_cluster_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments.shutil, "which", lambda _: None)
+    arguments.require_launcher([SIGN, "hydra/launcher=submitit_local"])
+    with pytest.raises(BadInputError, match="hydra/launcher=slurm: this machine has no Slurm"):
+        arguments.require_launcher([SIGN, "hydra/launcher=slurm"])
+
+
+@pytest.mark.parametrize("asked", [["foo=1"], ["experiment=typo"]])
+def test_a_configuration_is_shown_only_of_what_can_be_run(asked: list[str]) -> None:
+    command = [sys.executable, "-m", "experiments", "--cfg", "job", SIGN, *asked]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {asked[0]}: unknown")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_recipe_is_named_by_those_experiments_that_build_on_one() -> None:
     mas = "experiment=gap/particle_mas"
     assert catalogue.recipes("critique/gradient_sign") == []

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from experiments.harness import arguments, files, record, runner
+from experiments.harness import arguments, files, record, report, runner
 from experiments.harness.record import Plan
 from experiments.harness.schema import BadInputError
 
@@ -171,6 +171,41 @@ def test_a_failing_experiment_leaves_its_error_and_no_record(tmp_path: Path, mon
         runner.execute(plan)
     assert "the sum is wrong" in (plan.folder / "error.log").read_text()
     assert record.read_record(plan.folder) is None
+
+
+def test_a_drawing_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments.critique import finite_sample
+
+    def fail(_: object) -> None:
+        raise ArithmeticError("the picture is wrong")
+
+    plan = plan_in(tmp_path)
+    monkeypatch.setattr(finite_sample, "figure", fail)
+    with pytest.raises(ArithmeticError):
+        runner.execute(plan)
+    assert record.read_record(plan.folder) is not None  # what was measured is kept
+    assert not runner.was_measured(plan, since=0)
+    assert runner.obstacle(plan.folder).endswith("error.log there: ArithmeticError: the picture is wrong")
+    # Nor does it end the report of all other experiments without a word.
+    with pytest.raises(BadInputError, match="the figure of critique/finite_sample at smoke scale: failed: Arithmetic"):
+        report.write(tmp_path)
+
+
+def test_code_that_changed_under_a_process_is_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_in(tmp_path)
+    monkeypatch.setattr(runner, "fingerprint", lambda: "another")
+    with pytest.raises(BadInputError, match="the code changed since this process began"):
+        runner.execute(plan)
+    assert record.read_record(plan.folder) is None
+
+
+def test_a_result_of_code_that_changed_meanwhile_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_in(tmp_path)
+    runner.execute(plan)
+    assert runner.was_measured(plan, since=0)
+    monkeypatch.setattr(record, "source_hash", lambda _: "another")
+    assert not runner.was_measured(plan, since=0)
+    assert runner.obstacle(plan.folder).endswith("measured, but its code or what it reads changed meanwhile")
 
 
 def test_what_an_experiment_refuses_is_told_after_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

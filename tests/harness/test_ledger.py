@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from PIL import Image
 
 from experiments.harness import arguments, catalogue, ledger, record, report, result, runner, style
 from experiments.harness.claim import VERDICTS
+from experiments.harness.schema import BadInputError
 
 # What the four documents are checked for; an id may be split into `<id>.<part>`, none may be dropped.
 PROMISED = """
@@ -121,11 +123,40 @@ def test_incomplete_or_overlapping_shards_say_what_is_wrong(tmp_path: Path) -> N
     assert why() == "Shards at smoke scale lack seeds=[2, 3]."
     run(tmp_path, "seeds=[2,3]")
     assert result.read(tmp_path, "critique/finite_sample", "smoke") is not None
-    run(tmp_path, "seeds=[3]")
+    for parts in (tmp_path / "critique/finite_sample/smoke/shards").iterdir():
+        shutil.rmtree(parts)
+    run(tmp_path, "seeds=[0,1,2]")
+    run(tmp_path, "seeds=[2,3]")
     assert result.read(tmp_path, "critique/finite_sample", "smoke") is None
-    assert why() == "Shards at smoke scale overlap at seeds=[3]: delete those that are too many."
+    assert why() == "Shards at smoke scale overlap at seeds=[2]: delete those that are too many."
     (entry, *_) = [one for one in ledger.entries({}, tmp_path) if one.experiment == "critique/finite_sample"]
     assert entry.verdict.note == why()
+
+
+def test_a_trial_beside_complete_shards_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path, "seeds=[2,3],[0,1]")
+    before = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert before is not None
+    assert [shard.name for shard in before.shards] == ["seeds=0+1", "seeds=2+3"]  # as the canonical run has them
+    run(tmp_path, "seeds=[3]")
+    after = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert after is not None
+    assert after.frame.equals(before.frame)
+    assert after.record == before.record
+    assert after.shards == before.shards
+
+
+def test_a_trial_of_another_axis_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue.module("critique/finite_sample"), "SHARD_AXES", ("d2", "seeds"))
+    first = catalogue.canonical("critique/finite_sample", "smoke").d2[0]
+    run(tmp_path, "seeds=[0,1],[2,3]")
+    run(tmp_path, f"d2=[{first}]")
+    found = result.read(tmp_path, "critique/finite_sample", "smoke")
+    assert found is not None
+    assert [shard.name for shard in found.shards] == ["seeds=0+1", "seeds=2+3"]
+    both = ["experiment=critique/finite_sample", "scale=smoke", "seeds=[0]", f"d2=[{first}]"]
+    (part,) = arguments.plans(both, multirun=False)
+    assert not part.is_canonical  # it would fit together with no others
 
 
 def test_complete_shards_replace_a_stale_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +301,14 @@ def test_report_is_reproducible_and_the_check_sees_every_change(tmp_path: Path) 
     with Image.open(picture) as drawn:
         Image.new("RGB", drawn.size).save(picture)
     assert picture in report.differences(tmp_path)
+
+
+def test_a_decision_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path)
+    claim = catalogue.claims("critique/finite_sample")[1]
+    monkeypatch.setattr(type(claim), "verdict", lambda self, *_: 1 / (self.id != claim.id))
+    with pytest.raises(BadInputError, match=f"the decision of {claim.id} on .* failed: ZeroDivisionError"):
+        ledger.entries(ledger.load(tmp_path), tmp_path)
 
 
 def test_figures_of_smaller_scales_are_drawn_and_checked_too(tmp_path: Path) -> None:

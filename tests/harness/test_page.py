@@ -161,7 +161,7 @@ def test_an_opened_claim_shows_all_that_is_known(opened):
     provenance = ["12.6 min", "338 MB", "numpy 2.4.6, torch 2.13.0+cpu", "37f2eb16b693", "with uncommitted changes"]
     provenance += [
         "to 222222222222, whose code",
-        "of 111111111111 in a run cut short: python -m experiments steps=20 # <b>",
+        "of 111111111111 in a run cut short: .venv/bin/python -m experiments steps=20 # <b>",
     ]
     numbers = [REPRODUCED, "0.5", "0.51", "0.42 to 0.6"]
     for part in [NASTY, f"Fig. {NASTY}", f"Note {NASTY}", RECORD["command"], RECORD["device"]]:
@@ -265,9 +265,8 @@ def test_an_interval_is_drawn_against_a_printed_number_only(tmp_path):
 
 def test_the_shards_of_a_sweep_are_linked_one_by_one(tmp_path):
     rows, measured = fabricated(tmp_path)
-    for shard in ("seeds=1", "seeds=0"):
-        (tmp_path / "shards" / shard).mkdir(parents=True)
-        (tmp_path / "shards" / shard / "metrics.csv").touch()
+    ((name, one),) = measured.items()
+    measured = {name: replace(one, shards=tuple(one.folder / "shards" / part for part in ("seeds=0", "seeds=1")))}
     links = re.findall(r'href="csil/fabricated/laptop/([^"]*)"', page(rows, measured))
     assert links[:2] == ["shards/seeds%3D0/metrics.csv", "shards/seeds%3D1/metrics.csv"]
 
@@ -276,7 +275,7 @@ def test_only_a_claim_with_an_experiment_says_how_to_run_it():
     undecided = Entry("gap", "gap.other", "Ta", "Fig. 1", "A statement.", None, Verdict(NOT_RUN))
     assert "python -m experiments" not in page([undecided], {})
     decidable = replace(undecided, experiment="critique/gradient_sign")
-    assert "python -m experiments experiment=critique/gradient_sign scale=laptop<" in page([decidable], {})
+    assert ".venv/bin/python -m experiments experiment=critique/gradient_sign scale=laptop<" in page([decidable], {})
 
 
 def test_a_table_of_an_experiment_stands_once_and_as_plain_text(tmp_path, monkeypatch):

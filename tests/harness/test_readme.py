@@ -1,10 +1,13 @@
-"""The README's table of speed: every benchmark that was run, in their order, and none that has no time."""
+"""The README: its commands, and its table of speed: every benchmark that was run, in their order, with a time."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from experiments.harness import arguments, catalogue
 from experiments.harness.readme import updated
 from imitation.control import experts
 from imitation.demonstrations import classic
@@ -43,6 +46,29 @@ def test_one_benchmark_alone_is_shown(tmp_path: Path, name: str, text: str) -> N
 
 def test_without_a_benchmark_the_command_is_named(tmp_path: Path) -> None:
     assert speed(tmp_path) == ["Not run: `make bench`."]
+
+
+def test_every_command_for_an_experiment_can_be_planned() -> None:
+    text = (catalogue.ROOT / "README.md").read_text().replace("\\\n", " ")
+    commands = [
+        shlex.split(line, comments=True)
+        for block in re.findall(r"```\n(.*?)```", text, flags=re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith((".venv/bin/python -m experiments ", "make reproduce "))
+    ]
+    assert len(commands) >= 5
+    for words in commands:
+        if words[0] == "make":
+            values = dict(word.split("=", 1) for word in words[2:])
+            words = [f"experiment={values['EXPERIMENT']}", f"scale={values['SCALE']}", *values["ARGS"].split()]
+            assert len(arguments.plans(words, multirun=False)) == 1
+            continue
+        sweep = "-m" in words[3:]
+        plans = arguments.plans([word for word in words[3:] if word != "-m"], multirun=sweep)
+        if any(word.startswith("seeds=") for word in words):
+            assert all(plan.is_shard for plan in plans)
+            seeds = [seed for plan in plans for seed in plan.config.seeds]
+            assert seeds == catalogue.canonical(plans[0].experiment, plans[0].scale).seeds
 
 
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
