@@ -33,7 +33,7 @@ from imitation.demonstrations.sources import EXPERT
 from imitation.envs.control import OPTIONS, Environments
 from imitation.envs.making import make
 from imitation.policies import Cloning, HetStat
-from imitation.policies.cloning import Fit
+from imitation.policies.cloning import Fit, spoilt
 from imitation.population import Generators, uniform_like
 
 DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSIL's last batch, see CoherentInfo
@@ -357,8 +357,3 @@ def returns(one: Task, act: Callable[[Tensor], Tensor], diverged: Bool[Tensor, "
     """Metrics (P,) of a policy: its mean returns, NaN for the members that diverged, and which did."""
     bad = diverged.cpu().numpy()
     return {"return": np.where(bad, np.nan, one.returns(act)), "diverged": bad.astype(float)}
-
-
-def spoilt(policy: HetStat) -> Bool[Tensor, " P"]:
-    """Which members have a parameter that is not finite, (P,)."""
-    return torch.stack([~value.detach().flatten(1).isfinite().all(1) for value in policy.parameters()]).any(0)

@@ -14,6 +14,7 @@ Where rivals are compared one by one it counts only where none ends.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def learner(task: Task, method: str, clone: nn.Module) -> SoftActorCritic:
     return make(*task.sizes, random, settings(**cfg.sizes(), **_entropy(cfg, method)))
 
 
-def _entropy(cfg: Study, method: str) -> dict[str, float]:
+def _entropy(cfg: Study, method: str) -> dict[str, Any]:
     """A rival's settings beside its published ones: a temperature that is learnt begins where SQIL's does."""
     if method == "SQIL":
         return cfg.rates() | cfg.entropy()

@@ -33,7 +33,7 @@ from imitation.control.imitation_rows import DemonstrationRows
 from imitation.control.offline import OfflineTraining, coherent_learner, mixture, noisy, record
 from imitation.envs.control import Environments
 from imitation.policies import Cloning, HetStat
-from imitation.policies.cloning import Fit
+from imitation.policies.cloning import Fit, spoilt
 
 SHARD_AXES = ("env", "seeds", "noise")
 RECORDING = 5_000_000  # where the seeds of recorded episodes begin
@@ -108,7 +108,7 @@ def tuned(task: Task, start: HetStat, context: Context, noise: float) -> tuple[H
     fit = Fit(Cloning(batch=cfg.batch), policy, rows.observation, rows.action, random, task.rows.counts)
 
     def measure() -> list[dict]:
-        returns = _study.returns(task, CoherentActor(policy).mode, _study.spoilt(policy))
+        returns = _study.returns(task, CoherentActor(policy).mode, spoilt(policy))
         return task.frame(TUNED, 2 * cfg.start, returns)
 
     _, found = _study.fitted(fit, f"{task.name} {TUNED} {noise}", context, [cfg.start], measure)

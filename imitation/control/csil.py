@@ -13,7 +13,7 @@ follows alpha, where there it is that of alpha = 1/|A|.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import torch
@@ -68,6 +68,8 @@ class CoherentSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = [_all(self.alpha), _all(self.prior), _all(self.refinement_rate), _all(self.jacobian)]
+        if not all(isfinite(value) for one in given for value in one) or not isfinite(self.pretraining_rate):
+            raise ValueError(f"{self}: alpha, prior, rates and weights must be finite")
         if min(min(one) for one in given) < 0 or max(given[1]) > 1 or min(given[0]) == 0:
             raise ValueError(f"{self}: alpha must be positive, prior in [0, 1], rates and weights not negative")
         if self.temperature_rate or self.pretraining < 0:
@@ -269,7 +271,7 @@ class CoherentSoftImitation(SoftActorCritic):
         last step of an episode with the first of the next.) The targets end as the critics.
         """
         rows = demonstrations.rows
-        here, note = self.noted(rows).note.chunk(2, -1)
+        here, note = self.note(rows).chunk(2, -1)
         mean, deviation = here.chunk(2, -1)
         reward = self.alpha * (tanh_normal.log_prob(mean, deviation, rows.action) + self.action_dim * log(2))
         known = demonstrations.following_action.isfinite()
@@ -306,9 +308,8 @@ class CoherentSoftImitation(SoftActorCritic):
         yield from super()._values()
         yield from self.rewarder.parameters()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"cloned": self.cloned.state_dict(), "rewarder": self.rewarder.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"cloned": self.cloned.state_dict(), "rewarder": self.rewarder.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

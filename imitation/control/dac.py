@@ -90,9 +90,8 @@ class DiscriminatorActorCritic(SoftActorCritic):
         yield from super()._values()
         yield from self.discriminator.parameters()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"discriminator": self.discriminator.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"discriminator": self.discriminator.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

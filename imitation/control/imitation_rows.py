@@ -106,10 +106,13 @@ class DemonstrationRows:
         counts: P numbers of rows.
 
     Raises:
-        ValueError: no member, a member without steps, or members of different widths.
+        ValueError: no member, a member without steps, members of different widths, arrays of different lengths, or
+            numbers that are not finite or actions outside [-1, 1].
     """
 
     def __init__(self, members: Sequence[Steps], device: torch.device | str = "cpu") -> None:
+        for number, one in enumerate(members):
+            _check(one, number)
         self.counts = [len(one.terminated) for one in members]
         widths = {(one.observation.shape[1], one.action.shape[1]) for one in members}
         if not members or min(self.counts) < 1 or len(widths) > 1:
@@ -161,6 +164,17 @@ class DemonstrationRows:
 def gathered(value: Float[Tensor, "P T *rest"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B *rest"]:
     """Each member's rows at places (P, B)."""
     return torch.stack([mine.index_select(0, one) for mine, one in zip(value, places, strict=True)])
+
+
+def _check(steps: Steps, member: int) -> None:
+    lengths = [len(value) for value in steps]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"member {member}: arrays of {lengths} rows, must be as many each")
+    known = steps.following_action[np.isfinite(steps.following_action)]
+    if not all(np.isfinite(value).all() for value in steps[:-1]):
+        raise ValueError(f"member {member}: numbers must be finite, but for following_action")
+    if any((np.abs(value) > 1).any() for value in (steps.action, known)):
+        raise ValueError(f"member {member}: actions must lie in [-1, 1]")
 
 
 def _padded(arrays: list[np.ndarray], device: torch.device | str) -> Tensor:
@@ -220,7 +234,7 @@ class ImitationTraining(Training):
         learner: an imitation learner.
         environments, plan: as in `Training`.
         replay: a `NotedReplay` for a learner that takes notes; then the demonstrations are annotated too.
-        demonstrations: of the same members.
+        demonstrations: of the same members; this training writes its notes on a copy.
     """
 
     def __init__(
@@ -232,7 +246,7 @@ class ImitationTraining(Training):
         demonstrations: DemonstrationRows,
     ) -> None:
         super().__init__(learner, environments, replay, plan)
-        self.demonstrations = demonstrations
+        self.demonstrations = copy(demonstrations)
         self._annotate()
 
     def rows(self) -> Transitions:

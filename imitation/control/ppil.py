@@ -116,9 +116,8 @@ class ProximalPoint(SoftActorCritic):
         yield from super()._values()
         yield from self.rewarder.parameters()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"rewarder": self.rewarder.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"rewarder": self.rewarder.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

@@ -10,6 +10,7 @@ and, in the official code though not in the paper, rho^2. The samples come from 
 some Langevin steps at every update. Without the state term this is behavioural cloning.
 """
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class StateTerm:
 
     def __post_init__(self) -> None:
         bad = min(self.alpha, self.steps, self.buffer) <= 0 or min(self.sigma, self.square) < 0
-        if bad or not 0 <= self.reinitialised <= 1:
+        finite = all(map(math.isfinite, (self.alpha, self.sigma, self.square)))
+        if bad or not finite or not 0 <= self.reinitialised <= 1:
             raise ValueError(f"{self}: sizes must be positive, weights not negative, a probability in [0, 1]")
 
 
@@ -237,7 +239,7 @@ class DistributionMatching:
         self._adam.load_state_dict(state["adam"])
         every = [one for source in (self.random, self.chains) for one in source.members]
         for generator, value in zip(every, state["generators"], strict=True):
-            generator.set_state(value)
+            generator.set_state(value.cpu())
         if self.term:
             self.buffer.copy_(state["buffer"])
 

@@ -52,6 +52,8 @@ class MarginalSampler(Proposal):
         check_samples(samples, bounds)
         if energy.observation_dim or not anchor >= 0:
             raise ValueError(f"observation_dim={energy.observation_dim}, anchor={anchor}: must be 0, and not negative")
+        if anchor and not maximum_entropy:
+            raise ValueError(f"anchor={anchor}: serves where entropy is maximised alone")
         self.energy, self.samples, self.bounds = energy, samples, bounds
         self.kernel, self.step_sizes = kernel, list(step_sizes)
         self.maximum_entropy, self.anchor = maximum_entropy, anchor

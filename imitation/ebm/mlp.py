@@ -50,7 +50,8 @@ class MLPEnergy(nn.Module):
             raise ValueError(f"{observation_dim=}, {action_dim=}, {hidden=}, {members=}: sizes must be positive")
         self.observation_dim, self.action_dim = observation_dim, action_dim
         widths = [observation_dim + action_dim, *hidden, 1]
-        start = [torch.empty(members, rows, out) for a, out in pairwise(widths) for rows in (a, 1)]
+        device = random.device if isinstance(random, torch.Generator) else random.members[0].device
+        start = [torch.empty(members, rows, out, device=device) for a, out in pairwise(widths) for rows in (a, 1)]
         values = [nn.Parameter(normal_like(empty, random) * std) for empty in start]
         self.weights, self.biases = nn.ParameterList(values[::2]), nn.ParameterList(values[1::2])
 

@@ -110,7 +110,7 @@ class Cloning:
             fit.step()
             if progress:
                 progress(fit.steps, steps)
-        return fit.diverged
+        return spoilt(policy)
 
 
 class Fit:
@@ -183,6 +183,11 @@ def spoil(policy: nn.Module, members: Bool[Tensor, " P"]) -> None:
     """Set every parameter of these members to NaN: no later update brings them back."""
     for value in policy.parameters():
         value[members] = torch.nan
+
+
+def spoilt(policy: nn.Module) -> Bool[Tensor, " P"]:
+    """Which members have a parameter that is not finite, (P,)."""
+    return torch.stack([~value.detach().flatten(1).isfinite().all(1) for value in policy.parameters()]).any(0)
 
 
 def at(data: Float[Tensor, "P T D"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B D"]:

@@ -15,6 +15,7 @@ from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, checked
 from imitation.control import experts
+from imitation.policies.cloning import spoilt
 
 SMOKE = catalogue.canonical("csil/mujoco", "smoke")
 QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
@@ -126,7 +127,7 @@ def test_a_clone_that_diverged_is_marked():
     policy = _study.HetStat(*task.sizes, task.generators(1), (8, 8), features=4)
     with torch.no_grad():
         next(policy.parameters())[1] = torch.nan
-    assert _study.spoilt(policy).tolist() == [False, True, False, False]
+    assert spoilt(policy).tolist() == [False, True, False, False]
 
 
 def test_no_episode_serves_two_purposes():

@@ -212,8 +212,19 @@ def test_a_state_goes_on_to_the_same_numbers():
     assert learner.updates == other.updates == 4
 
 
+def test_a_state_is_a_copy_that_brings_back_what_was():
+    learner = SoftActorCritic(3, 2, Generators([0, 1]), SMALL)
+    learner.update(some_rows(members=2))
+    before, state = [one.clone() for one in learner.actor.parameters()], learner.state_dict()
+    learner.update(some_rows(members=2, seed=6))
+    learner.load_state_dict(state)
+    assert all(torch.equal(one, two) for one, two in zip(learner.actor.parameters(), before, strict=True))
+
+
 @pytest.mark.parametrize("wrong", [{"hidden": (0,)}, {"copies": 0}, {"discount": 1.0}, {"smoothing": 0.0},
-                                   {"actor_rate": 0.0}, {"temperature": -1.0}, {"temperature_rate": -1.0}])  # fmt: skip
+                                   {"actor_rate": 0.0}, {"temperature": -1.0}, {"temperature_rate": -1.0},
+                                   {"critic_rate": torch.nan}, {"temperature": [0.1, torch.nan]},
+                                   {"target_entropy": torch.inf}])  # fmt: skip
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=r"must|at least"):
         Settings(**wrong)
