@@ -61,7 +61,7 @@ def test_smoke_run_is_whole_and_can_be_drawn_and_judged(module):
 
 
 def test_a_killed_training_goes_on_to_the_same_frame(tmp_path, monkeypatch):
-    cfg = dataclasses.replace(smoke(particle_mas), steps=9, validations=3)
+    cfg = dataclasses.replace(smoke(particle_mas), steps=9, validations=3, inference_iterations=[2])
     used = ("Ibc", "Correct, MAS+MaxEnt")
     monkeypatch.setattr(particle_mas, "VARIANTS", {name: particle_mas.VARIANTS[name] for name in used})
     whole = particle_mas.run(cfg, Context())
@@ -76,7 +76,7 @@ def test_a_killed_training_goes_on_to_the_same_frame(tmp_path, monkeypatch):
     def killing(*arguments):
         nonlocal steps
         steps += 1
-        if steps == 15:  # in the second variant, between two validations
+        if steps == 14:  # in the second variant, between two validations
             raise KilledError
         real(*arguments)
 
@@ -126,7 +126,7 @@ def test_a_row_of_training_is_the_mean_of_its_own_steps():
     data = _particle.task(cfg, 2, cfg.seeds, torch.device("cpu"))
     random = Context().generators(cfg.seeds)
     one = _particle.learner(cfg, data, lambda _: cfg.short_chains(), random, particle_mas.Objective())
-    validation = _particle.Validation(one, data, {10: cfg.minimiser(10)}, cfg.seeds, cfg.episodes)
+    validation = _particle.Validation(one, data, {1: cfg.minimiser(1)}, cfg.seeds, cfg.episodes)
     real, seen = one.step, []
     one.step = lambda: seen.append(real()) or seen[-1]
     frame = _particle.train(one, cfg, cfg.seeds, Context(), "x", validation, lambda share: None)
