@@ -53,6 +53,12 @@ def test_scores_are_zero_for_random_and_one_for_the_expert():
     assert not set(rows.method) & {"expert", "random"}
 
 
+@pytest.mark.parametrize(("other", "lowest"), [(-0.5, -0.5), (0.5, 0.0)])
+def test_a_diverged_member_has_the_lowest_score_of_all_and_at_most_zero(other, lowest):
+    rows = _scores.scores(made_up({"BC": [other], "CSIL": [float("nan")]}, spread=0))
+    assert set(rows[rows.method == "CSIL"].score.round(12)) == {lowest}
+
+
 REST = {"IQ-Learn": [0.1, 0.2], "P2IL": [0.1, 0.2]}
 
 
