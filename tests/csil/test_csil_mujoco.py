@@ -129,6 +129,43 @@ def test_a_clone_that_diverged_is_marked():
     assert _study.spoilt(policy).tolist() == [False, True, False, False]
 
 
+def test_a_member_that_diverges_in_training_has_no_return(monkeypatch):
+    made = []
+
+    class Noting(_study.Environments):
+        def __init__(self, name, seeds, copies):
+            made.append((seeds, copies))
+            super().__init__(name, seeds, copies)
+
+    monkeypatch.setattr(_study, "Environments", Noting)
+    task = _study.task(replace(QUICK, env=["Hopper-v5"], seeds=[4, 7]), "Hopper-v5", Context().device)
+    learner = experiment.learner(task, "SQIL", None)
+    with torch.no_grad():
+        next(learner.actor.parameters())[0] = torch.nan
+    frame = _study.train(task, "SQIL", learner, Context(), lambda _: None)
+    table = frame.pivot_table(index=["seed", "update"], columns="metric", values="value", dropna=False).unstack(0)
+    assert table.index.tolist() == [0, 2, 4]
+    assert table["return"].isna().to_dict("list") == {4: [True] * 3, 7: [False] * 3}
+    assert table["diverged"].to_dict("list") == {4: [1.0] * 3, 7: [0.0] * 3}
+    # The training's episodes are none of the evaluation's, whatever the seed.
+    assert made == [
+        ([_study.TRAINING + 4, _study.TRAINING + 7], 2),
+        ([_study.EVALUATION + 4, _study.EVALUATION + 7], 1),
+    ]
+
+
+def test_a_clone_of_fewer_demonstrations_sees_no_padding():
+    cfg = replace(SMOKE, env=["Hopper-v5"], seeds=[0])
+    both, one = (
+        _study.task(replace(cfg, demonstrations=replace(SMOKE.demonstrations, counts=counts)), "Hopper-v5", "cpu")
+        for counts in ([1, 2], [1])
+    )
+    assert both.rows.counts[0] < both.rows.counts[1]
+    ours, alone = (_study.cloned(task, "BC", Context(), [4])[0][4] for task in (both, one))
+    for mine, other in zip(ours.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine[:1], other)
+
+
 def test_no_episode_serves_two_purposes():
     cfg = replace(SMOKE, seeds=[0, _study.LARGEST_SEED])
     blocks = [range(start, start + _study.LARGEST_SEED + 1) for start in (0, _study.TRAINING, _study.EVALUATION)]
