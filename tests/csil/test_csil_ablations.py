@@ -76,19 +76,23 @@ def test_a_temperature_below_alpha_says_nothing_against_the_claim():
 
 
 @pytest.fixture(scope="module")
-def learner(task):
-    """All variants on the same demonstrations, and the slice of members of each."""
-    clones, _ = _study.cloned(task, "BC", Context(), SMOKE.cloning)
+def clones(task):
+    return _study.cloned(task, "BC", Context(), SMOKE.cloning)[0]
+
+
+@pytest.fixture
+def learner(task, clones):
+    """All variants on the same demonstrations, and the slice of members of each; fresh, as tests draw and update."""
     every = experiment.variants(SMOKE, 3)
     members = len(task.members)
     whole = task.beside(*[task] * (len(every) - 1))
     policies = [clones[one.steps or SMOKE.start] for one in every.values()]
     place = {name: slice(number * members, (number + 1) * members) for number, name in enumerate(every)}
-    return experiment.learner(whole, list(every.values()), policies), place, clones, whole
+    return experiment.learner(whole, list(every.values()), policies), place, whole
 
 
-def test_variants_change_what_their_names_say(learner):
-    one, place, clones, _ = learner
+def test_variants_change_what_their_names_say(learner, clones):
+    one, place, _ = learner
     torch.testing.assert_close(one.temperature[place["beta = 1 alpha"]], one.alpha[place["beta = 1 alpha"]])
     assert one.temperature[place[experiment.PUBLISHED], 0].tolist() == pytest.approx([0.01, 0.01])
     changed = {
@@ -104,8 +108,8 @@ def test_variants_change_what_their_names_say(learner):
             assert torch.equal(one.cloned.get_parameter(name)[place[f"clone of {steps} steps"]], value)
 
 
-def test_a_member_among_all_variants_learns_as_it_would_alone(learner, task):
-    one, place, clones, whole = learner
+def test_a_member_among_all_variants_learns_as_it_would_alone(learner, task, clones):
+    one, place, whole = learner
     alone = experiment.learner(task, [experiment.Variant({})], [clones[SMOKE.start]])
     for each, demonstrations in ((one, whole), (alone, task)):
         random = demonstrations.generators(9)
@@ -116,7 +120,7 @@ def test_a_member_among_all_variants_learns_as_it_would_alone(learner, task):
 
 
 def test_the_noise_knows_nothing_of_the_rows(learner):
-    one, place, _, whole = learner
+    one, place, whole = learner
     many = Transitions(*(value.repeat_interleave(100, 1) for value in whole.rows.rows))
     ratio = one.log_ratio(many).detach()
     noise = ratio[place[experiment.NOISE]]
@@ -127,7 +131,7 @@ def test_the_noise_knows_nothing_of_the_rows(learner):
 
 
 def test_nor_does_the_noisy_critic_after_its_pretraining(learner):
-    one, place, _, whole = learner
+    one, place, whole = learner
     rows = whole.rows.rows
     ended = Transitions(*rows)._replace(terminated=torch.ones_like(rows.terminated))
     nothing = torch.zeros(*rows.reward.shape, 4 * 3)

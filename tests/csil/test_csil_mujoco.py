@@ -54,6 +54,12 @@ def test_scores_are_zero_for_random_and_one_for_the_expert():
     assert not set(rows.method) & {"expert", "random"}
 
 
+@pytest.mark.parametrize(("other", "lowest"), [(-0.5, -0.5), (0.5, 0.0)])
+def test_a_diverged_member_has_the_lowest_score_of_all_and_at_most_zero(other, lowest):
+    rows = _scores.scores(made_up({"BC": [other], "CSIL": [float("nan")]}, spread=0))
+    assert set(rows[rows.method == "CSIL"].score.round(12)) == {lowest}
+
+
 REST = {"IQ-Learn": [0.1, 0.2], "P2IL": [0.1, 0.2]}
 
 
@@ -219,6 +225,45 @@ def test_seeds_draw_their_own_episodes_and_fewer_are_part_of_more(tmp_path):
     for member, count in enumerate(task.rows.counts):
         assert (more.rows.rows.observation[member, :count] == task.rows.rows.observation[member, :count]).all()
     assert not (task.rows.rows.observation[0, 0] == task.rows.rows.observation[1, 0]).all()
+
+
+def test_a_member_that_diverges_in_training_has_no_return(tmp_path, monkeypatch):
+    made = []
+
+    class Noting(_study.Environments):
+        def __init__(self, name, seeds, copies):
+            made.append((seeds, copies))
+            super().__init__(name, seeds, copies)
+
+    monkeypatch.setattr(_study, "Environments", Noting)
+    save_own(tmp_path / "my.npz", 1)
+    task = _study.task(replace(of_own(tmp_path / "my.npz", 1), seeds=[4, 7]), "Hopper-v5", Context().device)
+    learner = experiment.learner(task, "SQIL", None)
+    with torch.no_grad():
+        next(learner.actor.parameters())[0] = torch.nan
+    frame = _study.train(task, "SQIL", learner, Context(), lambda _: None)
+    table = frame.pivot_table(index=["seed", "update"], columns="metric", values="value", dropna=False).unstack(0)
+    assert table.index.tolist() == [0, 2, 4]
+    assert table["return"].isna().to_dict("list") == {4: [True] * 3, 7: [False] * 3}
+    assert table["diverged"].to_dict("list") == {4: [1.0] * 3, 7: [0.0] * 3}
+    # The episodes of the training are none of the evaluation's.
+    assert made == [
+        ([_study.TRAINING + 4, _study.TRAINING + 7], 2),
+        ([_study.EVALUATION + 4, _study.EVALUATION + 7], 1),
+    ]
+
+
+def test_a_clone_of_fewer_demonstrations_sees_no_padding(tmp_path):
+    save_own(tmp_path / "my.npz", 2)
+    cfg = replace(of_own(tmp_path / "my.npz"), seeds=[0])
+    both, one = (
+        _study.task(replace(cfg, demonstrations=replace(cfg.demonstrations, counts=counts)), "Hopper-v5", "cpu")
+        for counts in ([1, 2], [1])
+    )
+    assert both.rows.counts[0] < both.rows.counts[1]
+    ours, alone = (_study.cloned(task, "BC", Context(), [4])[0][4] for task in (both, one))
+    for mine, other in zip(ours.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine[:1], other)
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path):

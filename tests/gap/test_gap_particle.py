@@ -61,7 +61,9 @@ def test_smoke_run_is_whole_and_can_be_drawn_and_judged(module):
 
 
 def test_a_killed_training_goes_on_to_the_same_frame(tmp_path, monkeypatch):
-    cfg = dataclasses.replace(smoke(particle_mas), steps=9, validations=3)
+    cfg = dataclasses.replace(smoke(particle_mas), steps=9, validations=3, inference_iterations=[2])
+    used = ("Ibc", "Correct, MAS+MaxEnt")
+    monkeypatch.setattr(particle_mas, "VARIANTS", {name: particle_mas.VARIANTS[name] for name in used})
     whole = particle_mas.run(cfg, Context())
     monkeypatch.setattr(_particle, "KEEP_SECONDS", 0)
     steps = 0
@@ -74,7 +76,7 @@ def test_a_killed_training_goes_on_to_the_same_frame(tmp_path, monkeypatch):
     def killing(*arguments):
         nonlocal steps
         steps += 1
-        if steps == 15:  # in the second variant, between two validations
+        if steps == 14:  # in the second variant, between two validations
             raise KilledError
         real(*arguments)
 
@@ -85,15 +87,25 @@ def test_a_killed_training_goes_on_to_the_same_frame(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
 
 
-def test_a_member_of_a_run_is_the_run_of_its_seed_alone():
+def test_a_member_of_a_run_is_the_run_of_its_seed_alone(monkeypatch):
     # float32 products round by their layout: the training metrics of a few steps agree to rounding.
-    cfg = smoke(particle_mas)
+    cfg, variant = smoke(particle_mas), "Correct, MAS+MaxEnt"
+    monkeypatch.setattr(particle_mas, "VARIANTS", {variant: particle_mas.VARIANTS[variant]})
     both = particle_mas.run(cfg, Context())
     alone = particle_mas.run(dataclasses.replace(cfg, seeds=cfg.seeds[1:]), Context())
     for metric in ("loss", "distance", "success"):
-        first = _particle.last(both[both.variant == "Correct, MAS+MaxEnt"], metric)[cfg.seeds[1]]
-        second = _particle.last(alone[alone.variant == "Correct, MAS+MaxEnt"], metric)[cfg.seeds[1]]
+        first = _particle.last(both, metric)[cfg.seeds[1]]
+        second = _particle.last(alone, metric)[cfg.seeds[1]]
         assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_the_true_form_steps_twice_as_far_and_acting_has_a_noise_of_its_own():
+    cfg = dataclasses.replace(smoke(particle_mas), noise_scale=0.3, inference_noise_scale=0.2)
+    (ibc, sizes), (true, doubled) = (cfg.chain(form, 7) for form in ("ibc", "true"))
+    assert doubled == [2 * size for size in sizes]
+    assert (ibc.form, ibc.noise_scale, true.form, true.noise_scale) == ("ibc", 0.3, "true", 1)
+    minimiser = cfg.minimiser(7)
+    assert (minimiser.kernel.form, minimiser.kernel.noise_scale, minimiser.step_sizes) == ("ibc", 0.2, sizes)
 
 
 def test_a_diverged_member_fails_and_counts():
@@ -107,6 +119,22 @@ def test_a_diverged_member_fails_and_counts():
     frame = _particle.train(one, cfg, cfg.seeds, Context(), "x", validation, lambda share: None)
     assert _particle.last(frame, "diverged").tolist() == [0.0, 1.0]
     assert _particle.success(frame)[cfg.seeds[1]] == 0.0
+
+
+def test_a_row_of_training_is_the_mean_of_its_own_steps():
+    cfg = dataclasses.replace(smoke(particle_mas), steps=6, validations=2)
+    data = _particle.task(cfg, 2, cfg.seeds, torch.device("cpu"))
+    random = Context().generators(cfg.seeds)
+    one = _particle.learner(cfg, data, lambda _: cfg.short_chains(), random, particle_mas.Objective())
+    validation = _particle.Validation(one, data, {1: cfg.minimiser(1)}, cfg.seeds, cfg.episodes)
+    real, seen = one.step, []
+    one.step = lambda: seen.append(real()) or seen[-1]
+    frame = _particle.train(one, cfg, cfg.seeds, Context(), "x", validation, lambda share: None)
+    for metric in ("loss", "nearest"):
+        found = frame[frame.metric == metric].pivot(index="step", columns="seed", values="value")
+        steps = torch.stack([getattr(info, metric) for info in seen]).double().numpy()
+        assert found.index.tolist() == [3, 6]
+        assert found.to_numpy() == pytest.approx(steps.reshape(2, 3, -1).mean(1))
 
 
 def test_training_and_validation_share_no_episode():

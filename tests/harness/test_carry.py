@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from experiments.harness import arguments
+from experiments.harness.carry import carry as carried_over
 from experiments.harness.catalogue import ROOT
+from experiments.harness.files import sha256
+from experiments.harness.record import REQUIRED, write
+from experiments.harness.schema import BadInputError
 
 NAME, SHORT = "critique/finite_sample", ["repetitions=20", "seeds=[0,1]"]
 SOURCE = f"experiments/{NAME}.py"
@@ -101,3 +106,22 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     return done.stderr
+
+
+FILE = "pyproject.toml"  # stands for an input
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"configuration_hash": "0" * 64}, {"input_hashes": {FILE: "0" * 64}}, {"input_hashes": {"nowhere": "0" * 64}}],
+)
+def test_what_changed_in_more_than_its_code_is_to_be_measured_again(tmp_path: Path, changed: dict) -> None:
+    asked = [f"experiment={NAME}", "scale=smoke", f"results={tmp_path}"]
+    [whole], [short] = (arguments.plans([*asked, *values], multirun=False) for values in (SHORT[1:], SHORT))
+    read = {"input_hashes": {FILE: sha256((ROOT / FILE).read_bytes())}}
+    write(whole, b"", dict.fromkeys(REQUIRED, "") | whole.hashes() | read | {"metrics_hash": sha256(b"")})
+    assert carried_over(short, [], "HEAD") is None  # current
+    path = whole.folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(BadInputError, match="its configuration or inputs changed; measure it again"):
+        carried_over(short, [], "HEAD")

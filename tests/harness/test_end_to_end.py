@@ -134,6 +134,9 @@ def test_workers_end_with_a_killed_launcher(tmp_path: Path) -> None:
         time.sleep(0.1)
         if lock.exists():
             break
+    else:
+        parent.kill()
+        pytest.fail("the worker never began")
     parent.kill()
     parent.wait()
     with FileLock(lock, timeout=10):

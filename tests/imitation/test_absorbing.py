@@ -133,6 +133,13 @@ def test_ends_that_only_the_learner_has_are_made_bad_where_dac_makes_them_best(s
         assert (ending < going_on.min()).all() if one is fair else (ending == 0).all()
 
 
+def test_every_network_steps_once_in_an_update(some_rows):
+    one = learner()
+    one.update(some_rows())
+    steps = {name: {int(s["step"]) for s in optimiser.state.values()} for name, optimiser in one.optimisers.items()}
+    assert steps == {"critic": {1}, "actor": {1}, "temperature": {1}, "discriminator": {1}}
+
+
 def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
     together, alone = learner((4, 8)), learner((8,))
     for step in range(3):

@@ -67,6 +67,23 @@ def test_the_log_density_stays_finite_where_tanh_rounds_to_one():
     assert density.isfinite().all()
 
 
+def test_the_log_deviation_stays_within_its_limits():
+    actor = Actor(1, 2, Generators([0]), [4])
+    with torch.no_grad():
+        actor.network.biases[-1][..., 2:] = torch.tensor([-100.0, 100.0])
+    assert torch.equal(actor(torch.zeros(1, 5, 1))[1], torch.tensor([-20.0, 2.0]).expand(1, 5, 2))
+
+
+def test_exploring_draws_from_the_policy():
+    learner, observation = SoftActorCritic(3, 2, Generators([0]), SMALL), some_rows().observation
+    state = learner.random.members[0].get_state()
+    first, second = learner.explore(observation), learner.explore(observation)
+    assert not torch.equal(first, second)
+    learner.random.members[0].set_state(state)
+    for found in (first, second):
+        assert torch.equal(found, learner.actor.sample(observation, learner.random)[0])
+
+
 class Plain:
     """One update of one learner, written out with torch's own modules and distributions."""
 
@@ -236,7 +253,7 @@ def test_settings_are_checked(wrong):
 def numbered(first, count):
     number = torch.arange(first, first + count).float()[None]
     return Transitions(number[..., None].expand(-1, -1, 3), number[..., None].expand(-1, -1, 2), number,
-                       number[..., None].expand(-1, -1, 3), number % 2)  # fmt: skip
+                       (number + 0.5)[..., None].expand(-1, -1, 3), number % 2)  # fmt: skip
 
 
 def test_the_ring_keeps_the_last_and_its_fields_stay_together():
@@ -248,6 +265,7 @@ def test_the_ring_keeps_the_last_and_its_fields_stay_together():
     assert sorted(set(rows.reward[0].tolist())) == list(range(18, 28))
     assert torch.equal(rows.observation, rows.reward[..., None].expand(-1, -1, 3))
     assert torch.equal(rows.action, rows.reward[..., None].expand(-1, -1, 2))
+    assert torch.equal(rows.following, rows.observation + 0.5)
     assert torch.equal(rows.terminated, rows.reward % 2)
 
 

@@ -7,7 +7,7 @@ from math import log, pi
 import numpy as np
 import pytest
 import torch
-from _peers.plain_csil import PlainCSIL, smooth_network
+from _peers.plain_csil import PlainCSIL, PlainPolicy, smooth_network
 from small_csil import SMALL, close, demonstrated, learner, some_rows
 from torch import nn
 
@@ -115,10 +115,13 @@ def test_the_reward_at_the_clones_mode(exact):
     close(learner().reward(rows), one.reward(rows) / 0.7 / 2)  # alpha = 1 / |A|
 
 
-def test_the_value_of_what_follows_is_clipped_from_above(exact):
-    rows, bound = some_rows(), CLIPPED_REWARD / (1 - 0.99)
+@pytest.mark.parametrize(("alpha", "share"), [(None, 1.0), (0.3, 0.6)])
+def test_the_value_of_what_follows_is_clipped_from_above(exact, alpha, share):
+    """By the discounted sum of rewards of 6.45 per action coordinate and alpha."""
+    rows, bound = some_rows(), share * CLIPPED_REWARD / (1 - 0.99)
     for sign, clip in ((1, True), (-1, True), (1, False)):
-        one = learner(settings=replace(SMALL, clip=clip))
+        one = learner(settings=replace(SMALL, clip=clip, alpha=alpha))
+        close(one.bound, torch.full((1, 1), bound))
         with torch.no_grad():
             one.targets.network.biases[-1].fill_(sign * 1e6)
         value = one.following_value(rows)
@@ -127,7 +130,7 @@ def test_the_value_of_what_follows_is_clipped_from_above(exact):
             close(one.target(rows), one.reward(rows) + 0.99 * (1 - rows.terminated) * bound)
         else:
             assert bool((value.abs() > 9e5).all())
-    assert bound == pytest.approx(644.96, rel=1e-4)
+    assert bound == pytest.approx(share * 644.96, rel=1e-4)
 
 
 def refinement(ratio, alpha):
@@ -171,7 +174,7 @@ def test_updates_are_those_of_a_plain_writing(exact):
     random.set_state(ours.random.members[0].get_state())
     for step in range(4):
         rows = some_rows(seed=step)
-        info = ours.update(rows)
+        ours.update(rows)
         plain.update(rows, random)
     probe = some_rows(seed=99)
     pairs = torch.cat([probe.observation, probe.action], -1)[0]
@@ -182,7 +185,44 @@ def test_updates_are_those_of_a_plain_writing(exact):
         assert float((mean - ours.cloned(probe.observation)[0]).detach().abs().max()) > 1e-5
         close(mean[0], base.mean, 1e-6, 1e-8)
         close(deviation[0], base.stddev, 1e-6, 1e-8)
-    assert set(info.diagnostics) == {"at_limits", "value_share", "demonstrated", "replayed", "largest", "slope"}
+
+
+def looks(plain, rows, random):
+    """What the diagnostics of the next update should be, by the plain writing."""
+    s, a = rows.observation[0], rows.action[0]
+    shown = a[:16].clone().requires_grad_()
+    slope = torch.autograd.grad(plain.critic(torch.cat([s[:16], shown], -1)).sum(), shown)[0]
+    reward = plain.alpha * (PlainPolicy.density(plain.rewarder(s), a) + 2 * log(2))
+    base = plain.actor(s)
+    torch.randn(32, 2, generator=random)  # for what follows
+    drawn = (base.mean + base.stddev * torch.randn(32, 2, generator=random)).tanh()
+    value = plain.critic(torch.cat([s, a], -1)).abs().max()
+    found = {"at_limits": (drawn.abs() > 0.999).double().mean(), "value_share": value * 0.01 / log(2 / 1e-5**0.5),
+             "demonstrated": reward[:16].mean(), "replayed": reward[16:].mean(), "largest": reward.max(),
+             "slope": slope.square().sum(-1).mean().sqrt()}  # fmt: skip
+    return {name: one.detach()[None] for name, one in found.items()}
+
+
+def test_diagnostics_are_those_of_a_plain_writing(exact):
+    ours = learner()
+    with torch.no_grad():
+        ours.actor.policy.mean_weights *= 20  # so that some actions are at the limits
+    for step in range(3):
+        rows, random, plain = some_rows(seed=step), torch.Generator(), PlainCSIL(ours)
+        random.set_state(ours.random.members[0].get_state())
+        expected, found = looks(plain, rows, random), ours.update(rows).diagnostics
+        assert set(found) == set(expected)
+        assert all(abs(float(one)) > 1e-3 for one in expected.values())  # so that none is zero on both sides
+        for name, value in expected.items():
+            close(found[name], value)
+
+
+def test_the_first_actions_are_the_policys_own(exact):
+    one, observation = learner(), some_rows().observation
+    state = one.random.members[0].get_state()
+    found = one.first_actions(observation)
+    one.random.members[0].set_state(state)
+    assert torch.equal(found, one.actor.sample(observation, one.random)[0])
 
 
 # ---- switches ----

@@ -85,6 +85,13 @@ def test_the_reward_is_the_log_ratio_of_the_densities():
     torch.testing.assert_close(one.reward(rows), torch.where(action[..., 0] > 0, log(4), log(4 / 3)), rtol=0, atol=0.02)
 
 
+def test_every_network_steps_once_in_an_update(some_rows):
+    one = learner()
+    one.update(some_rows())
+    steps = {name: {int(s["step"]) for s in optimiser.state.values()} for name, optimiser in one.optimisers.items()}
+    assert steps == {"critic": {1}, "actor": {1}, "temperature": {1}, "discriminator": {1}}
+
+
 def test_a_member_is_its_single_run_and_a_state_goes_on(exact, some_rows):
     together, alone = learner((4, 8)), learner((8,))
     for step in range(3):

@@ -10,8 +10,11 @@ from episodes import ARRAYS, demonstrations, episode, line, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imitation.demonstrations import frames, particle
+from imitation.control import experts
+from imitation.control.networks import Actor
+from imitation.demonstrations import digest, frames, load_demonstrations, particle
 from imitation.envs.particle import observe, rollout, rollout_oracle, starts
+from imitation.population import Generators
 
 FLOATS, FLAGS = ARRAYS[:3], ARRAYS[3:]
 
@@ -236,3 +239,16 @@ def test_the_oracles_episodes_are_those_of_its_rollout():
         assert np.array_equal(each.actions, run.actions[:, number].numpy())
         assert np.array_equal(each.observations[0], observe(starts([number], 2))[0].numpy())
         assert each.observations.base is None or each.observations.base.shape[0] == 5
+
+
+# --- a kept expert's demonstrations -----------------------------------------------------------------------------------
+
+
+def test_an_experts_episodes_are_those_of_the_seed_that_is_given(monkeypatch):
+    name = "InvertedPendulum-v5"  # which falls soon
+    card = {"environment": name, "options": {}, "versions": {}, "first_episode": ""}
+    untrained = experts.Expert(card, Actor(4, 1, Generators([0]), (8,)))
+    monkeypatch.setattr(experts, "load", lambda _: untrained)
+    found = [digest(load_demonstrations("expert", name, None, 2, seed).demonstrations) for seed in (0, 1)]
+    assert found == [digest(experts.demonstrations(name, 2, seed)) for seed in (0, 1)]
+    assert found[0] != found[1]

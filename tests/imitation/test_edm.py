@@ -100,7 +100,22 @@ def test_training_raises_the_density_where_demonstrations_are_and_the_other_sign
     assert difference(-1) < -0.5
 
 
+def test_the_most_probable_action_is_taken():
+    one, (states, _) = learner(counts=(20, 20)), pairs(30)
+    states = states.expand(2, -1, -1)
+    assert torch.equal(one.act(states), one.policy(states).softmax(-1).max(-1).indices)
+
+
 # ---- chains ----
+
+
+def test_without_noise_a_chain_goes_up_the_slope_by_alpha():
+    alpha = 1 / 16  # exact in single precision, in which the kernel takes it
+    one = learner(StateTerm(alpha=alpha, sigma=0.0, steps=1, buffer=1, reinitialised=0.0), batch=1)
+    start = one.buffer.clone()
+    moved = one.samples(ALL[:, :1])
+    assert torch.allclose(moved, start + alpha * one.policy.slope(start), rtol=0, atol=1e-12)
+    assert (moved - start).abs().max() > 1e-4  # not zero against zero
 
 
 def test_without_noise_chains_climb_the_density():

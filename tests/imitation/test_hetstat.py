@@ -68,6 +68,19 @@ def test_the_formula_of_the_policy_step_by_step() -> None:
         torch.testing.assert_close(deviation[member], sqrt(0.75) * (1e-5 + length).sqrt().tanh())
 
 
+def test_the_formula_of_the_plain_policy_step_by_step() -> None:
+    policy = shaken(TanhNormalMLP(4, 2, Generators([0, 1]), (16, 8), torch.float64), [5, 6], size=0.3)
+    x = observations()
+    for member in range(2):
+        value = x[member]
+        for weight, bias in zip(policy.perceptron.weights, policy.perceptron.biases, strict=True):
+            value = torch.nn.functional.elu(value @ weight[member] + bias[member, 0])
+        raw = value @ policy.deviation_weights[member] + policy.deviation_bias[member, 0]
+        mean, deviation = policy(x)
+        torch.testing.assert_close(mean[member], value @ policy.mean_weights[member] + policy.mean_bias[member, 0])
+        torch.testing.assert_close(deviation[member], sqrt(1e-5) + torch.exp(-5 * (1 - raw.tanh()) / 2))
+
+
 def test_the_triangle_wave_has_its_fourier_series() -> None:
     x = torch.linspace(-20, 20, 997, dtype=torch.float64)
     harmonics = torch.arange(1, 4001, 2, dtype=torch.float64)[:, None]

@@ -176,6 +176,15 @@ def test_a_diverged_member_is_reported_and_disturbs_no_other(make, layer):
         assert torch.equal(one[::2], other[::2])
 
 
+def test_a_step_of_the_learner_is_one_of_its_marginal_sampler_too():
+    one = learner(marginal())
+    before = [weight.detach().clone() for weight in one.proposal.energy.weights]
+    one.step()
+    assert one.proposal._adam.steps == 1
+    for weight, start in zip(one.proposal.energy.weights, before, strict=True):
+        assert (weight != start).any()
+
+
 PROPOSALS = {
     "short chains": lambda: SHORT,
     "bfloat16": lambda: ShortChains(4, BOUNDS, KERNEL, [0.1] * 5, torch.bfloat16),

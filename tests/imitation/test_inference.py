@@ -40,7 +40,7 @@ def observations(members=2, rows=20):
     return torch.rand(members, rows, 2, generator=torch.Generator().manual_seed(1)) * 0.6 + 0.6
 
 
-@pytest.mark.parametrize(("minimiser", "tolerance"), [(LANGEVIN, 0.02), (DERIVATIVE_FREE, 0.08)])
+@pytest.mark.parametrize(("minimiser", "tolerance"), [(LANGEVIN, 0.02), (DerivativeFree(256, BOUNDS), 0.03)])
 def test_the_lower_of_two_valleys_is_found(minimiser, tolerance):
     seen = observations()
     found = minimiser(Valleys(2), seen, Generators([0, 1]))

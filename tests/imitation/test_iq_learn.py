@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from imitation.control.iq_learn import InverseSoftQ, InverseSoftQSettings
+from imitation.control.networks import SmoothCritics
 from imitation.control.replay import Transitions
 from imitation.population import Generators
 
@@ -77,3 +78,6 @@ def test_a_run_on_pendulum(on_pendulum):
 def test_defaults_are_those_of_the_comparison():
     settings = InverseSoftQSettings()
     assert (settings.temperature, settings.temperature_rate, settings.actor_rate, settings.copies) == (0.01, 0, 3e-5, 1)
+    learner = InverseSoftQ(3, 2, Generators([0]), settings)
+    assert isinstance(learner.critics, SmoothCritics)
+    assert isinstance(learner.targets, SmoothCritics)

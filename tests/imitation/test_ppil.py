@@ -69,6 +69,25 @@ def test_the_reward_is_twice_the_chance_that_a_row_was_demonstrated():
     torch.testing.assert_close(one.reward(rows).detach(), expected, rtol=0, atol=0.03)
 
 
+def test_every_step_has_the_same_future_and_the_same_draws_at_demonstrated_states(exact, monkeypatch, some_rows):
+    one, rows, seen = learner(), some_rows(), []
+    with torch.no_grad():
+        for value in one.targets.parameters():
+            value += 0.1  # so that target and critic differ
+    state, loss = one.random.members[0].get_state(), one.proximal_loss
+    monkeypatch.setattr(one, "proximal_loss", lambda *given: seen.append(given) or loss(*given))
+    one.critic_step(rows)
+    one.random.members[0].set_state(state)
+    with torch.no_grad():
+        action, density = one.actor.sample(rows.following, one.random)
+        value = one.targets(rows.following, action)[:, 0] - 0.3 * density
+        expected = 0.99 * (1 - rows.terminated) * value, *one.actor.sample(rows.observation[:, :16], one.random)
+    assert len(seen) == 3
+    for given in seen:
+        for ours, theirs in zip(given[1:], expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
 def test_critic_and_reward_step_as_often_as_said_and_the_actor_once(some_rows):
     one = learner()
     one.update(some_rows())
