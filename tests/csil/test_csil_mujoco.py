@@ -117,7 +117,7 @@ def test_the_overnight_study_has_every_rival_and_as_many_steps_as_published():
     for one in (paper, overnight):
         assert one["updates"] * one["copies"] == 250_000
     changed = {"env", "demonstrations", "seeds", "episodes", "evaluations", "updates", "copies", "batch", "hidden"}
-    assert {key for key in paper if paper[key] != overnight[key]} == changed | {"features"}
+    assert {key for key in paper if paper[key] != overnight[key]} == changed | {"features", "temperature"}
 
 
 def test_few_seeds_without_an_effect_rarely_decide():
