@@ -104,10 +104,10 @@ def _tell_shard(plan: Plan, console: Console) -> None:
     from experiments.harness import result
 
     found = result.read(plan.results, plan.experiment, plan.scale)
-    if found is None or not found.shards:
+    if found is None or found.is_stale:
         say(console, result.shortfall(plan.results, plan.experiment, plan.scale))
     elif plan.folder not in found.shards:
-        say(console, f"{runner.shown(plan.folder)}: kept, but others make up the result without it")
+        say(console, f"{runner.shown(plan.folder)}: kept, but what others measured makes up the result without it")
 
 
 def say(console: Console, text: str, style: str = "") -> None:
