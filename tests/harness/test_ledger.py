@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from experiments.__main__ import _tell_shard
 from experiments.harness import arguments, catalogue, ledger, record, report, result, runner, style
 from experiments.harness.claim import VERDICTS
 from experiments.harness.schema import BadInputError
@@ -144,6 +146,24 @@ def test_a_trial_beside_complete_shards_changes_nothing(tmp_path: Path) -> None:
     assert after.frame.equals(before.frame)
     assert after.record == before.record
     assert after.shards == before.shards
+
+
+def test_a_shard_is_told_what_is_missing_or_that_it_is_not_needed(tmp_path: Path) -> None:
+    def told(seeds: str) -> str:
+        run(tmp_path, seeds)
+        (plan,) = arguments.plans(
+            ["experiment=critique/finite_sample", "scale=smoke", f"results={tmp_path}", seeds], multirun=False
+        )
+        console = Console(record=True, file=io.StringIO(), width=200)
+        _tell_shard(plan, console)
+        return console.export_text()
+
+    assert "lack seeds=[2, 3]" in told("seeds=[0,1]")
+    assert told("seeds=[2,3]") == ""
+    assert "makes up the result without it" in told("seeds=[3]")
+    shutil.rmtree(tmp_path / "critique")
+    run(tmp_path)
+    assert "makes up the result without it" in told("seeds=[3]")
 
 
 def test_a_trial_of_another_axis_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
