@@ -7,7 +7,7 @@ was run beside it.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -61,3 +61,21 @@ def uniform_like(
 ) -> Float[Tensor, "*shape"]:
     """Uniform noise on [low, high); shapes and errors as in `normal_like`."""
     return _draw("uniform_", like, source, low, high)
+
+
+def integers(random: Generators, below: int | Sequence[int], count: int) -> Int[Tensor, "P count"]:
+    """Numbers from 0, `below` one bound or each member's own, drawn with replacement by each member, (P, count)."""
+    bounds = [below] * len(random) if isinstance(below, int) else below
+    members = zip(bounds, random.members, strict=True)
+    return torch.stack([torch.randint(n, (count,), generator=one, device=one.device) for n, one in members])
+
+
+def random_states(random: Generators) -> list[Tensor]:
+    """A copy of each generator's state, for `restore`."""
+    return [one.get_state() for one in random.members]
+
+
+def restore(random: Generators, states: Sequence[Tensor]) -> None:
+    """Let the generators go on from what `random_states` gave, wherever it was loaded to."""
+    for generator, state in zip(random.members, states, strict=True):
+        generator.set_state(state.cpu())

@@ -29,11 +29,13 @@ from imitation.control.replay import Replay
 from imitation.control.sac import SoftActorCritic
 from imitation.control.training import Plan, evaluate
 from imitation.demonstrations import Demonstrations, load_demonstrations, subsample
+from imitation.demonstrations.minari_folder import find
 from imitation.demonstrations.sources import EXPERT
 from imitation.envs.control import OPTIONS, Environments
 from imitation.envs.making import make
+from imitation.nn.members import spoilt
 from imitation.policies import Cloning, HetStat
-from imitation.policies.cloning import Fit, spoilt
+from imitation.policies.cloning import Fit
 from imitation.population import Generators, uniform_like
 
 DIAGNOSTICS = ("at_limits", "value_share", "demonstrated", "replayed")  # of CSIL's last batch, see CoherentInfo
@@ -128,9 +130,7 @@ def inputs(cfg: Study) -> list[Path]:
     if source == EXPERT:
         return [experts.FOLDER / f"{name}.safetensors" for name in cfg.env]
     path = Path(source)
-    if path.is_dir():
-        return sorted(one for one in path.rglob("*") if one.is_file())
-    return [path] if path.is_file() else []
+    return [path] if path.is_file() else sorted(one for one in find(source).rglob("*") if one.is_file())
 
 
 @dataclass(frozen=True)

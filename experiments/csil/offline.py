@@ -32,8 +32,9 @@ from imitation.control.csil import CoherentActor
 from imitation.control.imitation_rows import DemonstrationRows
 from imitation.control.offline import OfflineTraining, coherent_learner, mixture, noisy, record
 from imitation.envs.control import Environments
+from imitation.nn.members import spoilt
 from imitation.policies import Cloning, HetStat
-from imitation.policies.cloning import Fit, spoilt
+from imitation.policies.cloning import Fit
 
 SHARD_AXES = ("env", "seeds", "noise")
 RECORDING = 5_000_000  # where the seeds of recorded episodes begin

@@ -25,8 +25,8 @@ from experiments.harness.schema import BadInputError, bounded
 from imitation.control.csil import CoherentActor, CoherentSoftImitation
 from imitation.control.remembered import RememberedEnvironments, beginnings, flickering, remembered
 from imitation.envs.control import Environments
+from imitation.nn.members import spoilt
 from imitation.policies import HetStat
-from imitation.policies.cloning import spoilt
 from imitation.policies.memory import GatedMemory, LastFrames, Memory
 from imitation.policies.recurrent import RecurrentFit
 

@@ -26,8 +26,9 @@ from imitation.control.csil_pixels import OfPictures, PixelCoherentImitation
 from imitation.control.pictured import PicturedEnvironments, Pictures, pictured, sighted
 from imitation.envs.control import Environments
 from imitation.envs.pictures import SideView
+from imitation.nn.members import spoilt
 from imitation.policies import Cloning, HetStat
-from imitation.policies.cloning import Fit, spoilt
+from imitation.policies.cloning import Fit
 from imitation.policies.sight import Sight, Sighted
 
 SHARD_AXES = ("env", "seeds")

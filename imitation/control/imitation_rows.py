@@ -19,7 +19,7 @@ from imitation.control.training import Plan, Training
 from imitation.demonstrations import Demonstrations
 from imitation.demonstrations.transitions import Transitions as Demonstrated
 from imitation.envs.control import Environments
-from imitation.population import Generators
+from imitation.population import Generators, integers
 
 Note = Callable[[Transitions], Float[Tensor, "P B Dn"]]
 
@@ -151,9 +151,7 @@ class DemonstrationRows:
 
     def places(self, batch: int, random: Generators) -> Int[Tensor, "P B"]:
         """Places (P, B) of rows, uniform with replacement, by each member's generator."""
-        device = self.rows.reward.device
-        members = zip(self.counts, random.members, strict=True)
-        return torch.stack([torch.randint(n, (batch,), generator=one, device=device) for n, one in members])
+        return integers(random, self.counts, batch)
 
     def at(self, places: Int[Tensor, "P B"]) -> Transitions:
         """The rows at places (P, B)."""

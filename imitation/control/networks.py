@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
-from imitation.policies._elu import orthogonal
+from imitation.nn.elu import orthogonal
+from imitation.nn.products import layer
 from imitation.population import Generators, RandomSource, normal_like, uniform_like
 
 NORM_FLOOR = 1e-5  # added to the variance in a layer norm

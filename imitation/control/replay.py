@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from imitation.population import Generators
+from imitation.population import Generators, integers
 
 
 class Transitions(NamedTuple):
@@ -75,9 +75,7 @@ class Replay:
         """
         if not self.added:
             raise ValueError("an empty replay has nothing to sample")
-        device = self.rows.device
-        chosen = [torch.randint(len(self), (batch,), generator=one, device=device) for one in random.members]
-        return self.at(torch.stack(chosen))
+        return self.at(integers(random, len(self), batch))
 
     def at(self, places: Int[Tensor, "P B"]) -> Transitions:
         """The transitions at places (P, B)."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from imitation.control.networks import Actor, Critics, Policy
 from imitation.control.replay import Transitions
-from imitation.population import Generators, uniform_like
+from imitation.population import Generators, random_states, restore, uniform_like
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class SoftActorCritic:
             "actor": self.actor.state_dict(), "critics": self.critics.state_dict(),
             "targets": self.targets.state_dict(), "log_temperature": self.log_temperature.detach(),
             "optimisers": {name: one.state_dict() for name, one in self.optimisers.items()},
-            "random": [one.get_state() for one in self.random.members], "updates": self.updates,
+            "random": random_states(self.random), "updates": self.updates,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -215,8 +215,7 @@ class SoftActorCritic:
             self.log_temperature.copy_(state["log_temperature"])
         for name, one in self.optimisers.items():
             one.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # torch would go on in the state's tensors
-        for generator, one in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(one.cpu())
+        restore(self.random, state["random"])
         self.updates = state["updates"]
 
 

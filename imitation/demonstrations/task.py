@@ -1,14 +1,20 @@
 """What demonstrations are of: an environment, and what its observations and actions look like."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from imitation.demonstrations.episodes import DemonstrationError
 from imitation.envs import making
 from imitation.envs.making import check_box
+
+# What an environment takes for its pictures alone, and what steps of it do not depend on.
+PICTURED = {"render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom"}
+PICTURED |= {"visual_options"}
 
 
 class Task(NamedTuple):
@@ -49,3 +55,20 @@ def task_of(env: gym.Env, options: Mapping[str, Any] | None) -> Task:
     actions, observations = check_box("action", env.action_space), check_box("observation", env.observation_space)
     limit = env.spec.max_episode_steps
     return Task(env.spec.id, dict(options or {}), actions.low, actions.high, observations.shape[0], limit)
+
+
+def settings(task: Task) -> dict[str, Any]:
+    """All that the environment's steps depend on: what it was given, and else its defaults. It must be registered."""
+    spec = gym.registry[task.environment]
+    assert spec.entry_point is not None
+    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    parameters = inspect.signature(creator).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    given = defaults | spec.kwargs | dict(task.arguments)
+    return {name: _listed(value) for name, value in given.items() if name not in PICTURED}
+
+
+def _listed(value: Any) -> Any:
+    """Tuples and arrays as lists, which is how JSON gives them back."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return [_listed(one) for one in value] if isinstance(value, tuple | list) else value

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import Adam, Schedule
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Actions, Proposal, check_samples, uniform_actions
+from imitation.nn.optimiser import Adam, Schedule
 from imitation.population import RandomSource
 
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import heaviside_, layer, linear, packed, pass_, relu_
 from imitation.ebm.langevin import Gradient
+from imitation.nn.products import heaviside_, layer, linear, packed, pass_, relu_
 from imitation.population import RandomSource, normal_like
 
 ROWS = 2048  # samples handled at a time: their activations stay in the cache, and there are few calls

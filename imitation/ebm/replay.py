@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import Schedule
 from imitation.ebm.implicit import Learner, Loss, Objective
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Actions, Proposal, check_samples
+from imitation.nn.optimiser import Schedule
 from imitation.population import Generators, RandomSource, uniform_like
 
 

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from imitation.nn.members import spoil, spoilt
 from imitation.policies._tanh_normal import log_prob
-from imitation.population import Generators
+from imitation.population import Generators, integers, random_states, restore
 
 Progress = Callable[[float, float], None]
 
@@ -157,15 +158,13 @@ class Fit:
 
     def drawn(self) -> Int[Tensor, "P B"]:
         """Row numbers (P, batch), drawn with replacement by each member."""
-        size, device = (self.cloning.batch,), self.actions.device
-        members = zip(self.rows, self.random.members, strict=True)
-        return torch.stack([torch.randint(rows, size, generator=one, device=device) for rows, one in members])
+        return integers(self.random, self.rows, self.cloning.batch)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, but for the data."""
         state = {
             "fitted": self.fitted.state_dict(), "optimiser": self.optimiser.state_dict(), "steps": self.steps,
-            "diverged": self.diverged, "random": [one.get_state() for one in self.random.members],
+            "diverged": self.diverged, "random": random_states(self.random),
         }  # fmt: skip
         return deepcopy(state)  # torch's are the living tensors, which the next step changes
 
@@ -174,20 +173,7 @@ class Fit:
         self.fitted.load_state_dict(state["fitted"])
         self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would go on in the state's tensors
         self.steps, self.diverged = state["steps"], state["diverged"].clone()
-        for generator, value in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(value.cpu())
-
-
-@torch.no_grad()
-def spoil(policy: nn.Module, members: Bool[Tensor, " P"]) -> None:
-    """Set every parameter of these members to NaN: no later update brings them back."""
-    for value in policy.parameters():
-        value[members] = torch.nan
-
-
-def spoilt(policy: nn.Module) -> Bool[Tensor, " P"]:
-    """Which members have a parameter that is not finite, (P,)."""
-    return torch.stack([~value.detach().flatten(1).isfinite().all(1) for value in policy.parameters()]).any(0)
+        restore(self.random, state["random"])
 
 
 def at(data: Float[Tensor, "P T D"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B D"]:

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
-from imitation.policies._elu import EluNetwork, filled
+from imitation.nn.elu import EluNetwork, filled
+from imitation.nn.products import layer
 from imitation.policies._tanh_normal import log_prob
 from imitation.population import Generators, normal_like
 

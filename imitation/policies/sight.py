@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
+from imitation.nn.products import layer
 from imitation.policies.hetstat import HetStat
 from imitation.population import Generators, uniform_like
 

@@ -15,7 +15,8 @@ from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, checked
 from imitation.control import experts
-from imitation.policies.cloning import spoilt
+from imitation.demonstrations import load_demonstrations, save_minari
+from imitation.nn.members import spoilt
 
 SMOKE = catalogue.canonical("csil/mujoco", "smoke")
 QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
@@ -209,10 +210,15 @@ def of_own(path, count: int = 2):
     return replace(QUICK, env=["Hopper-v5"], demonstrations=demonstrations)
 
 
-def test_demonstrations_of_ones_own(tmp_path):
+def test_demonstrations_of_ones_own(tmp_path, monkeypatch):
     save_own(tmp_path / "my.npz", 3)
     cfg = of_own(tmp_path / "my.npz")
     assert experiment.inputs(cfg) == [tmp_path / "my.npz"]
+    made = load_demonstrations(tmp_path / "my.npz", "Hopper-v5").demonstrations
+    save_minari(replace(made, expected_observation_dim=None), tmp_path / "own" / "made-v0")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    named = replace(cfg, demonstrations=replace(cfg.demonstrations, source="own/made-v0"))
+    assert {path.name for path in experiment.inputs(named)} == {"main_data.hdf5", "metadata.json"}
     frame = experiment.run(cfg, Context())
     assert set(frame.method) == {"expert", "random", "BC", "CSIL"}
     assert frame[frame.metric != "pose"].value.notna().all()

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import cosine, stepwise
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.marginal import MarginalSampler
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.schedules import polynomial
+from imitation.nn.optimiser import cosine, stepwise
 from imitation.population import Generators
 
 BOUNDS = (-1.1, 1.1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imitation.population import Generators, normal_like, uniform_like
+from imitation.population import Generators, integers, normal_like, random_states, restore, uniform_like
 
 DRAWS = {"normal": normal_like, "uniform": lambda like, source: uniform_like(like, source, -2.0, 5.0)}
 
@@ -67,3 +67,20 @@ def test_the_leading_axis_must_be_the_population(shape):
 
 def test_length_is_the_number_of_members():
     assert len(Generators([4, 4, 2])) == 3
+
+
+def test_integers_are_below_each_members_own_bound_and_what_a_member_draws_alone():
+    drawn = integers(Generators([7, 11]), [3, 50], 2000)
+    assert [sorted(set(one.tolist())) for one in drawn] == [list(range(3)), list(range(50))]
+    assert torch.equal(drawn[1:], integers(Generators([11]), 50, 2000))
+    assert torch.equal(drawn[0], torch.randint(3, (2000,), generator=torch.Generator().manual_seed(7)))
+
+
+def test_restored_generators_draw_again_what_they_drew():
+    random = Generators([7, 11])
+    kept = random_states(random)
+    first = normal_like(torch.empty(2, 3), random)
+    restore(random, kept)
+    assert torch.equal(first, normal_like(torch.empty(2, 3), random))
+    with pytest.raises(ValueError, match="shorter"):
+        restore(random, kept[:1])

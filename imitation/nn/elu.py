@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
+from imitation.nn.products import layer
 from imitation.population import Generators, normal_like
 
 
