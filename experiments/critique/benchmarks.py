@@ -26,9 +26,7 @@ from experiments.harness.claim import (
     Claim,
     Verdict,
     above,
-    below,
     equivalent,
-    jointly,
     weakest,
 )
 from experiments.harness.context import Context
@@ -45,8 +43,7 @@ METHODS = (BC, EDM, NOISE, PRINTED, SHIFT)
 EVALUATION, LARGEST_SEED = 3_000_000, 999  # where the seeds of episodes begin; so that no two seeds share an episode
 MARGIN = 0.10  # of the normalised score: two methods so near are on par
 LEARNT = 0.25  # less than this of cloning says nothing of a rival that is near it
-STALLED, CLOSE = -0.5, 0.05  # rho at which rho + rho^2 is least; so near to it counts as there
-SUGGESTED = range(10)  # seeds of the run in which the balance was seen, before it was stated
+STALLED = -0.5  # rho at which rho + rho^2 is least
 SETTINGS = "Sizes and rates are the official code's for CartPole, in every task."
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
@@ -273,7 +270,7 @@ def decide_improvement(frame: pd.DataFrame, method: str) -> Verdict:
     won = improved(frame, method)
     shares, ties = by_task(won), by_task((won == 0.5).astype(float))
     equal = ", ".join(f"{task} {share:.0%}" for task, (share, _, _) in ties.items())
-    note = f"By task: {_told(shares)}. Equal returns: {equal}. {_levels(frame, method)} {SETTINGS}"
+    note = f"By task: {told(shares)}. Equal returns: {equal}. {_levels(frame, method)} {SETTINGS}"
     verdict = above(stats.mean_interval(won.mean(axis=1)), 0.5, note)
     against = {
         REPRODUCED: any(high < 0.5 for _, _, high in shares.values()),
@@ -298,46 +295,8 @@ def decide_shift(frame: pd.DataFrame) -> Verdict:
     return verdict._replace(verdict=INCONCLUSIVE, note=f"Cloning has learnt too little in {', '.join(idle)}.")
 
 
-def decide_balance(frame: pd.DataFrame) -> Verdict:
-    """In every task the official objective ends at rho = -1/2, its least, and without the square less than half do.
-
-    By the seeds that did not suggest it; without such seeds nothing is decided.
-    """
-    if missing := _missing(frame, EDM) or _missing(frame, PRINTED):
-        return missing
-    if (fresh := frame[~frame.seed.isin(SUGGESTED)])["method"].isin([EDM, PRINTED]).any():
-        return _balance(fresh)
-    first = _balance(frame)
-    verdict = INCONCLUSIVE if first.verdict == REPRODUCED else first.verdict
-    return first._replace(verdict=verdict, note=f"Seen on these seeds first: others must decide. {first.note}")
-
-
-def _balance(frame: pd.DataFrame) -> Verdict:
-    official = by_task(_rho(frame, EDM))
-    elsewhere = by_task(((_rho(frame, PRINTED) - STALLED).abs() <= CLOSE).astype(float))
-    verdict = weakest([equivalent(one, STALLED, CLOSE) for one in official.values()], STALLED)
-    without = weakest([below(one, 0.5) for one in elsewhere.values()])
-    note = (
-        f"Mean rho in the last part of training: {_told(official)}. Without the square, "
-        f"medians over trainings: {_middle_rho(frame)}; share of trainings that end at -1/2: {_told(elsewhere)}."
-    )
-    return jointly([verdict, without], note)
-
-
-def _rho(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Mean rho of each training since the evaluation before the last, laid out as `final`."""
-    rows = frame[(frame.metric == "rho") & (frame["method"] == method) & (frame["update"] == frame["update"].max())]
-    return rows.pivot(index="seed", columns=["task", "demonstrations"], values="value")
-
-
-def _middle_rho(frame: pd.DataFrame) -> str:
-    """Without the square: a few trainings that run away would make any mean."""
-    table = _rho(frame, PRINTED)
-    tasks = table.columns.unique("task")
-    return ", ".join(f"{task} {np.median(table[[task]].to_numpy()):.2g}" for task in tasks)
-
-
-def _told(levels: dict[str, stats.Interval]) -> str:
+def told(levels: dict[str, stats.Interval]) -> str:
+    """By task, in words."""
     return ", ".join(f"{task} {level:.2f} [{low:.2f}, {high:.2f}]" for task, (level, low, high) in levels.items())
 
 
@@ -402,16 +361,6 @@ CLAIMS = [
         smallest_scale="laptop",
         refuted_from="overnight",
     ),
-    Claim(
-        id="edm.benchmarks.square",
-        source="Jarrett et al. 2020",
-        location="official code",
-        statement="(Found here) The square stops the state model at rho = -1/2, where rho + rho^2 is least, not at 0.",
-        measures="mean rho at the end, in the task where it is farthest from -1/2",
-        decide=decide_balance,
-        smallest_scale="overnight",
-        refuted_from="overnight",
-    ),
 ]
 _COLOURS = (style.BLACK, style.VERMILION, style.ORANGE, style.SKY, style.GREEN)
 COLOURS: dict[str, str] = dict(zip(METHODS, _COLOURS, strict=True))
@@ -428,7 +377,7 @@ def figure(frame: pd.DataFrame) -> Figure:
             offset = 0.12 * (number - (len(methods) - 1) / 2)
             _draw_scores(axis, final(frame, method)[[task]].clip(lower=0), method, offset)
         axis.axhline(1, color=style.GREY, linewidth=0.8, linestyle=":")
-        axis.set(title=_short(task), xlabel="demonstrated trajectories", ylabel="score (0 random, 1 expert)")
+        axis.set(title=short_name(task), xlabel="demonstrated trajectories", ylabel="score (0 random, 1 expert)")
     for axis in axes[len(tasks) : 3]:
         axis.set_axis_off()
     _draw_shares(axes[3], {method: improved(frame, method) for method in methods if method != BC})
@@ -437,9 +386,8 @@ def figure(frame: pd.DataFrame) -> Figure:
     _draw_training(axes[4], frame, "rho", [method for method in methods if method != BC])
     axes[4].axhline(STALLED, color=style.GREY, linewidth=0.8, linestyle=":")
     axes[4].set_yscale("symlog", linthresh=1)
-    bottom = min(-1.0, axes[4].get_ylim()[0])
-    ticks = [0.0, -1.0, *(-(10.0**power) for power in range(3, 40, 3))]
-    axes[4].set(ylabel="rho (nats)", ylim=(bottom, 1), yticks=[tick for tick in ticks if tick >= bottom])
+    axes[4].set(ylabel="rho (nats)")
+    tick_down(axes[4])
     _draw_training(axes[5], frame, "cross_entropy", methods)
     axes[5].set(ylabel="cross-entropy (nats)", yscale="log")
     drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
@@ -464,7 +412,7 @@ def _draw_shares(axis: Axes, shares: dict[str, pd.DataFrame]) -> None:
             size, width = (5, 1.4) if name == "all tasks" else (2.5, 0.7)
             axis.errorbar(middle, -len(labels), xerr=[[middle - low], [high - middle]], fmt=MARKS[method],
                           color=COLOURS[method], markersize=size, linewidth=width)  # fmt: skip
-            labels.append(_short(name))
+            labels.append(short_name(name))
     axis.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks([-place for place in range(len(labels))], labels, fontsize=5)
     axis.set(xlim=(-0.02, 1.02), xlabel="share of trainings ahead of BC's, ties half")
@@ -480,6 +428,13 @@ def _draw_training(axis: Axes, frame: pd.DataFrame, metric: str, methods: list[s
     axis.set(xlabel="update (mean since the mark before)")
 
 
-def _short(name: str) -> str:
+def tick_down(axis: Axes) -> None:
+    """Marks along rho, at most 1, that do not overlap however far it falls."""
+    bottom = min(-1.0, axis.get_ylim()[0])
+    ticks = [0.0, -1.0, *(-(10.0**power) for power in range(3, 40, 3))]
+    axis.set(ylim=(bottom, 1), yticks=[tick for tick in ticks if tick >= bottom])
+
+
+def short_name(name: str) -> str:
     """A task without its version."""
     return name.split("-v")[0]
