@@ -44,7 +44,7 @@ def test_one_task_where_it_ends_elsewhere_is_enough_to_refute():
     both = pd.concat([made(-0.5, -1e6, tasks="A"), made(-0.2, -1e6, tasks="B")])
     decision = square.decide(both)
     assert decision.verdict == REFUTED
-    assert abs(decision.measured + 0.2) < 0.02
+    assert decision.measured == pytest.approx(-0.2, abs=0.02)
 
 
 def test_diverged_trainings_count_as_not_stopped():
