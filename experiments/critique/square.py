@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.critique import benchmarks
-from experiments.critique.benchmarks import COLOURS, EDM, PRINTED, STALLED, by_task, short_name
+from experiments.critique import _edm
+from experiments.critique._edm import COLOURS, EDM, PRINTED, SETTINGS, STALLED, by_task, short_name, tick_down, told
 from experiments.harness import style
 from experiments.harness.claim import NOT_RUN, Claim, Verdict, below, equivalent, jointly, weakest
 
-Config, SHARD_AXES, inputs, run = benchmarks.Config, benchmarks.SHARD_AXES, benchmarks.inputs, benchmarks.run
+SHARD_AXES, Config, inputs, run = _edm.SHARD_AXES, _edm.Config, _edm.inputs, _edm.run
 CLOSE = 0.05  # of rho: so near to -1/2 counts as there
 
 
@@ -28,19 +28,21 @@ def ends(frame: pd.DataFrame, method: str) -> pd.DataFrame:
 def decide(frame: pd.DataFrame) -> Verdict:
     """In every task the official objective ends at rho = -1/2, and without the square less than half do.
 
-    A diverged training counts as one that the square did not stop, at 0.
+    A diverged training counts as one that ended elsewhere: with the square at 0.
     """
     if absent := [method for method in (EDM, PRINTED) if method not in set(frame["method"])]:
         return Verdict(NOT_RUN, note=f"{' and '.join(absent)}: not run at this scale.")
-    official, printed = ends(frame, EDM).fillna(0.0), ends(frame, PRINTED)
+    official, printed = (ends(frame, method).replace([-np.inf, np.inf], np.nan) for method in (EDM, PRINTED))
+    lost = f"Diverged: {int(official.isna().sum().sum())} with the square, {int(printed.isna().sum().sum())} without."
+    official = official.fillna(0.0)
     levels, shares = by_task(official), by_task(((printed - STALLED).abs() <= CLOSE).astype(float))
     there = weakest([equivalent(one, STALLED, CLOSE) for one in levels.values()], STALLED)
     elsewhere = weakest([below(one, 0.5) for one in shares.values()])
     # A few trainings that run away would make any mean.
-    middle = ", ".join(f"{task} {np.median(printed[[task]].to_numpy()):.2g}" for task in shares)
+    middle = ", ".join(f"{task} {np.nanmedian(printed[[task]].to_numpy()):.2g}" for task in shares)
     note = (
-        f"Mean rho in the last part of training: {benchmarks.told(levels)}. Without the square, medians over "
-        f"trainings: {middle}; share of trainings that end at -1/2: {benchmarks.told(shares)}. {benchmarks.SETTINGS}"
+        f"Mean rho in the last part of training: {told(levels)}. Without the square, medians over "
+        f"trainings: {middle}; share of trainings that end at -1/2: {told(shares)}. {lost} {SETTINGS}"
     )
     return jointly([there, elsewhere], note)
 
@@ -70,7 +72,7 @@ def figure(frame: pd.DataFrame) -> Figure:
         axis.axhline(0, color=style.GREY, linewidth=0.8)
         axis.set_yscale("symlog", linthresh=1)
         axis.set(title=short_name(task), xlabel="update (mean since the one before)", ylabel="rho (nats)")
-        benchmarks.tick_down(axis)
+        tick_down(axis)
     drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return drawing
 

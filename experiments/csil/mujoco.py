@@ -106,14 +106,15 @@ def learner(task: Task, method: str, clone: nn.Module) -> SoftActorCritic:
     if method == CSIL:
         return CoherentSoftImitation(clone, random, cfg.coherent())
     make, settings = RIVALS[method]
-    return make(*task.sizes, random, settings(**cfg.sizes(), **_entropy(cfg, method)))
+    return make(*task.sizes, random, settings(**cfg.sizes(), **_own(cfg, method)))
 
 
-def _entropy(cfg: Study, method: str) -> dict[str, Any]:
-    """A rival's settings beside its published ones: a temperature that is learnt begins where SQIL's does."""
+def _own(cfg: Study, method: str) -> dict[str, Any]:
+    """A rival's settings beside its published ones: where a temperature that is learnt begins, and SQIL's rates."""
     if method == "SQIL":
         return cfg.rates() | cfg.entropy()
-    return {} if method == "IQ-Learn" else {"temperature": cfg.temperature}
+    learns = RIVALS[method][1]().temperature_rate > 0
+    return {"temperature": cfg.temperature} if learns else {}
 
 
 # ---- decisions ----

@@ -20,12 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.control.imitation_rows import DemonstrationRows, Noted, gathered, halves
+from imitation.control.imitation_rows import DemonstrationRows, Noted, halves
 from imitation.control.networks import Policy, SmoothCritics
 from imitation.control.replay import Transitions
 from imitation.control.sac import Info, Settings, SoftActorCritic, per_member
 from imitation.policies import tanh_normal
-from imitation.population import Generators, RandomSource, normal_like
+from imitation.population import Generators, RandomSource, normal_like, rows_at
 
 # Per action coordinate and alpha; values are clipped as if no reward were larger. Some are: at a small deviation the
 # log-density grows with the mean, since tanh squeezes actions towards the limits.
@@ -72,8 +72,8 @@ class CoherentSettings(Settings):
             raise ValueError(f"{self}: alpha, prior, rates and weights must be finite")
         if min(min(one) for one in given) < 0 or max(given[1]) > 1 or min(given[0]) == 0:
             raise ValueError(f"{self}: alpha must be positive, prior in [0, 1], rates and weights not negative")
-        if self.temperature_rate or self.pretraining < 0:
-            raise ValueError(f"{self}: the temperature must be fixed, steps not negative")
+        if self.temperature_rate or self.pretraining < 0 or self.pretraining_rate <= 0:
+            raise ValueError(f"{self}: the temperature must be fixed, steps not negative, pretraining_rate positive")
 
 
 def _all(value: float | Sequence[float] | None) -> Sequence[float]:
@@ -280,8 +280,8 @@ class CoherentSoftImitation(SoftActorCritic):
         losses = []
         for _ in range(self.coherent.pretraining):
             places = demonstrations.places(batch, self.random)
-            chosen = Transitions(*(gathered(value, places) for value in rows))
-            target = self._sarsa_target(chosen, gathered(reward, places), gathered(actions, places))
+            chosen = Transitions(*(rows_at(value, places) for value in rows))
+            target = self._sarsa_target(chosen, rows_at(reward, places), rows_at(actions, places))
             loss, *_ = self._critic_loss(chosen, target, batch)
             optimiser.zero_grad()
             loss.sum().backward()

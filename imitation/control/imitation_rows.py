@@ -19,7 +19,7 @@ from imitation.control.training import Plan, Training
 from imitation.demonstrations import Demonstrations
 from imitation.demonstrations.transitions import Transitions as Demonstrated
 from imitation.envs.control import Environments
-from imitation.population import Generators, integers
+from imitation.population import Generators, integers, rows_at
 
 Note = Callable[[Transitions], Float[Tensor, "P B Dn"]]
 
@@ -155,24 +155,23 @@ class DemonstrationRows:
 
     def at(self, places: Int[Tensor, "P B"]) -> Transitions:
         """The rows at places (P, B)."""
-        rows = Transitions(*(gathered(value, places) for value in self.rows))
-        return Noted.of(rows, gathered(self.rows.note, places)) if isinstance(self.rows, Noted) else rows
-
-
-def gathered(value: Float[Tensor, "P T *rest"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B *rest"]:
-    """Each member's rows at places (P, B)."""
-    return torch.stack([mine.index_select(0, one) for mine, one in zip(value, places, strict=True)])
+        rows = Transitions(*(rows_at(value, places) for value in self.rows))
+        return Noted.of(rows, rows_at(self.rows.note, places)) if isinstance(self.rows, Noted) else rows
 
 
 def _check(steps: Steps, member: int) -> None:
-    lengths = [len(value) for value in steps]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"member {member}: arrays of {lengths} rows, must be as many each")
-    known = steps.following_action[np.isfinite(steps.following_action)]
-    if not all(np.isfinite(value).all() for value in steps[:-1]):
-        raise ValueError(f"member {member}: numbers must be finite, but for following_action")
-    if any((np.abs(value) > 1).any() for value in (steps.action, known)):
-        raise ValueError(f"member {member}: actions must lie in [-1, 1]")
+    rows, shapes = len(steps.terminated), [value.shape for value in steps]
+    observed, acted = (rows, *steps.observation.shape[1:]), (rows, *steps.action.shape[1:])
+    if shapes != [observed, acted, observed, (rows,), acted]:
+        raise ValueError(f"member {member}: arrays of shapes {shapes} do not fit together")
+    for name, value in zip(steps._fields[:-1], steps[:-1], strict=True):
+        if not np.isfinite(value).all():
+            raise ValueError(f"member {member}: {name} must be finite")
+    for name in ("action", "following_action"):
+        if (np.abs(getattr(steps, name)) > 1).any():  # a following action that is not known is NaN
+            raise ValueError(f"member {member}: {name} must lie in [-1, 1]")
+    if not np.isin(steps.terminated, (0, 1)).all():
+        raise ValueError(f"member {member}: terminated must be 0 or 1")
 
 
 def _padded(arrays: list[np.ndarray], device: torch.device | str) -> Tensor:
@@ -214,7 +213,7 @@ class NotedReplay(Replay):
 
     def at(self, places: Int[Tensor, "P B"]) -> Noted:
         """The transitions at places (P, B), with their notes."""
-        return Noted.of(super().at(places), gathered(self.notes, places))
+        return Noted.of(super().at(places), rows_at(self.notes, places))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of what is held."""

@@ -7,6 +7,7 @@ reward has no gradient through the Bellman error, which is taken as an absolute 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -46,8 +47,9 @@ class ProximalPointSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reward_rate <= 0 or self.critic_updates < 1 or self.sharpness < 0:
-            raise ValueError(f"{self}: reward_rate and critic_updates must be positive, sharpness not negative")
+        finite = isfinite(self.reward_rate) and isfinite(self.sharpness)
+        if not finite or self.reward_rate <= 0 or self.critic_updates < 1 or self.sharpness < 0:
+            raise ValueError(f"{self}: finite reward_rate and critic_updates above 0, a finite sharpness not below")
 
 
 class ProximalPoint(SoftActorCritic):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from imitation.control.networks import Actor, Critics, Policy
 from imitation.control.replay import Transitions
-from imitation.population import Generators, random_states, restore, uniform_like
+from imitation.population import Generators, device_of, random_states, restore, uniform_like
 
 
 @dataclass(frozen=True)
@@ -228,4 +228,4 @@ def per_member(value: float | Sequence[float], random: Generators) -> Float[Tens
     given = list(value) if isinstance(value, Sequence) else [value] * len(random)
     if len(given) != len(random):
         raise ValueError(f"{given}: one number for all members or one for each of {len(random)}")
-    return torch.tensor(given, dtype=torch.get_default_dtype(), device=random.members[0].device)[:, None]
+    return torch.tensor(given, dtype=torch.get_default_dtype(), device=device_of(random))[:, None]

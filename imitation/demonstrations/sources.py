@@ -10,7 +10,7 @@ from imitation.demonstrations.canonical import Loaded, canonical
 from imitation.demonstrations.episodes import DemonstrationError, Demonstrations, Episode
 from imitation.demonstrations.minari_folder import read_minari
 from imitation.demonstrations.npz_file import read_npz
-from imitation.demonstrations.task import Task, make, settings, task_of
+from imitation.demonstrations.task import Task, constructor_arguments, make, task_of
 
 EXPERT = "expert"
 
@@ -96,7 +96,11 @@ def _wanted(environment: str, options: Mapping[str, Any] | None) -> Task:
 
 
 def _agreed(recorded: Task, wanted: Task | None) -> Task:
-    """The task of a dataset, whose recorder's bounds its actions obey, with the time limit of the one asked for."""
+    """The task of a dataset, whose recorder's bounds its actions obey, with the time limit of the one asked for.
+
+    Raises:
+        DemonstrationError: one line: the two have other sizes or other arguments of their constructor.
+    """
     if wanted is None:
         return recorded
     for name in ("environment", "observation_dim"):
@@ -104,7 +108,7 @@ def _agreed(recorded: Task, wanted: Task | None) -> Task:
             raise DemonstrationError(f"{name} is {getattr(recorded, name)}, must be {getattr(wanted, name)}")
     if len(recorded.low) != len(wanted.low):
         raise DemonstrationError(f"actions have {len(recorded.low)} entries, must have {len(wanted.low)}")
-    found, needed = settings(recorded), settings(wanted)
+    found, needed = constructor_arguments(recorded), constructor_arguments(wanted)
     for name in sorted(found.keys() | needed.keys()):
         if name not in found or name not in needed or found[name] != needed[name]:
             told = [repr(each[name]) if name in each else "not set" for each in (found, needed)]

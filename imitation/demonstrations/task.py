@@ -12,9 +12,9 @@ from imitation.demonstrations.episodes import DemonstrationError
 from imitation.envs import making
 from imitation.envs.making import check_box
 
-# What an environment takes for its pictures alone, and what steps of it do not depend on.
-PICTURED = {"render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom"}
-PICTURED |= {"visual_options"}
+RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom",
+             "visual_options")  # fmt: skip
+MAKING = ("max_episode_steps", "disable_env_checker")  # are `gymnasium.make`'s own
 
 
 class Task(NamedTuple):
@@ -57,18 +57,21 @@ def task_of(env: gym.Env, options: Mapping[str, Any] | None) -> Task:
     return Task(env.spec.id, dict(options or {}), actions.low, actions.high, observations.shape[0], limit)
 
 
-def settings(task: Task) -> dict[str, Any]:
-    """All that the environment's steps depend on: what it was given, and else its defaults. It must be registered."""
+def constructor_arguments(task: Task) -> dict[str, Any]:
+    """What a registered environment's constructor is given, defaults included; without what serves rendering alone."""
     spec = gym.registry[task.environment]
     assert spec.entry_point is not None
     creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
     parameters = inspect.signature(creator).parameters.values()
     defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     given = defaults | spec.kwargs | dict(task.arguments)
-    return {name: _listed(value) for name, value in given.items() if name not in PICTURED}
+    return {name: _as_json(value) for name, value in given.items() if name not in RENDERING + MAKING}
 
 
-def _listed(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Tuples and arrays as lists, which is how JSON gives them back."""
-    value = value.tolist() if isinstance(value, np.ndarray) else value
-    return [_listed(one) for one in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _as_json(one) for name, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, tuple | list) else value

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from imitation.ebm.sgld import OFFICIAL_ALPHA, OFFICIAL_REINITIALISED, OFFICIAL_SIGMA, OFFICIAL_STEPS, kernel
-from imitation.nn.members import spoil, spoilt
+from imitation.nn.diverged import diverged, mark_diverged
 from imitation.nn.optimiser import Adam
 from imitation.nn.relu import ReluNetwork
 from imitation.population import Generators, integers, random_states, restore, uniform_like
@@ -163,7 +163,7 @@ class DistributionMatching:
     @property
     def diverged(self) -> Bool[Tensor, " P"]:
         """Members with weights that are not finite."""
-        return torch.stack([spoilt(part) for part in self.densities]).any(0)
+        return torch.stack([diverged(part) for part in self.densities]).any(0)
 
     @torch.no_grad()
     def act(self, states: Float[Tensor, "P N D"]) -> Int[Tensor, "P N"]:
@@ -183,7 +183,7 @@ class DistributionMatching:
         failed = ~loss.detach().isfinite()
         if bool(failed.any()):
             for part in self.densities:
-                spoil(part, failed)
+                mark_diverged(part, failed)
         return Info(cross_entropy.detach(), rho.detach())
 
     def loss(self, batch: Batch, samples: Float[Tensor, "P B D"] | None) -> tuple[Tensor, Tensor]:

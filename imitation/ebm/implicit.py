@@ -16,8 +16,9 @@ from torch import Tensor
 from imitation.ebm import losses
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Proposal
+from imitation.nn.diverged import diverged
 from imitation.nn.optimiser import Adam, Schedule
-from imitation.population import Generators, integers, random_states, restore
+from imitation.population import Generators, integers, random_states, restore, rows_at
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # energies (P, B) and (P, B, M) -> (P, B)
 
@@ -123,8 +124,7 @@ class Learner:
     @property
     def diverged(self) -> Bool[Tensor, "P"]:
         """Members whose weights are no longer finite: they stay so, and disturb no other."""
-        finite = torch.stack([one.detach().isfinite().flatten(1).all(1) for one in self.energy.parameters()])
-        return ~finite.all(0)
+        return diverged(self.energy)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on but for the data: training goes on as if never stopped."""
@@ -145,9 +145,7 @@ class Learner:
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         chosen = integers(self.random, self._observations.shape[1], self.batch)
-        pairs = zip(self._observations, self._actions, chosen, strict=True)
-        observation, action = zip(*((x[index], y[index]) for x, y, index in pairs), strict=True)
-        return torch.stack(observation), torch.stack(action)
+        return rows_at(self._observations, chosen), rows_at(self._actions, chosen)
 
 
 def _check(energy: MLPEnergy, observations: Tensor, actions: Tensor, generators: int, batch: int) -> None:

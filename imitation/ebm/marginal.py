@@ -35,7 +35,7 @@ class MarginalSampler(Proposal):
         anchor: weight of that L2 term, which holds energies near zero.
 
     Raises:
-        ValueError: a model of observations, no samples, an empty box, or a negative weight.
+        ValueError: a model of observations, no samples, an empty box, a negative weight, or one of a loss without it.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MarginalSampler(Proposal):
         if energy.observation_dim or not anchor >= 0:
             raise ValueError(f"observation_dim={energy.observation_dim}, anchor={anchor}: must be 0, and not negative")
         if anchor and not maximum_entropy:
-            raise ValueError(f"anchor={anchor}: serves where entropy is maximised alone")
+            raise ValueError(f"anchor={anchor}: must be 0 without maximum_entropy")
         self.energy, self.samples, self.bounds = energy, samples, bounds
         self.kernel, self.step_sizes = kernel, list(step_sizes)
         self.maximum_entropy, self.anchor = maximum_entropy, anchor

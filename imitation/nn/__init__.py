@@ -1,1 +1,1 @@
-"""What the learners of all packages are built on: networks for populations, their products, and Adam."""
+"""What policies, energies and control share: networks for populations, their fast products, starts and optimiser."""

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from imitation.nn.members import spoil, spoilt
+from imitation.nn.diverged import diverged, mark_diverged
 from imitation.nn.relu import ReluNetwork
 from imitation.policies.scaling import Scaling
-from imitation.population import Generators, integers
+from imitation.population import Generators, integers, rows_at
 
 Progress = Callable[[float, float], None]
 DECAY = 0.99  # by what an exponential schedule multiplies the learning rate, as in the code of Florence et al. 2021
@@ -133,14 +133,13 @@ class Learner(ABC):
             optimiser.step()
             failed = ~loss.detach().isfinite()
             if bool(failed.any()):
-                spoil(network, failed)
+                mark_diverged(network, failed)
             if progress:
                 progress(step + 1, steps)
-        return Policy(network, self.action, *scalings, spoilt(network))
+        return Policy(network, self.action, *scalings, diverged(network))
 
 
 def _minibatch(data: Sequence[Tensor], random: Generators, rows: int, batch: int) -> list[Tensor]:
     """The same rows of each (P, T, D), drawn with replacement by each member: (P, batch, D)."""
     chosen = integers(random, rows, batch)
-    members = torch.arange(len(random), device=chosen.device)[:, None]
-    return [value[members, chosen] for value in data]
+    return [rows_at(value, chosen) for value in data]

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from imitation.nn.members import spoil, spoilt
+from imitation.nn.diverged import diverged, mark_diverged
 from imitation.policies._tanh_normal import log_prob
-from imitation.population import Generators, integers, random_states, restore
+from imitation.population import Generators, integers, random_states, restore, rows_at
 
 Progress = Callable[[float, float], None]
 
@@ -111,7 +111,7 @@ class Cloning:
             fit.step()
             if progress:
                 progress(fit.steps, steps)
-        return spoilt(policy)
+        return diverged(policy)
 
 
 class Fit:
@@ -148,13 +148,13 @@ class Fit:
         self.optimiser.step()
         self.diverged |= ~loss.detach().isfinite()
         if bool(self.diverged.any()):
-            spoil(self.fitted, self.diverged)
+            mark_diverged(self.fitted, self.diverged)
         self.steps += 1
 
     def loss(self) -> Float[Tensor, " P"]:
         """Each member's, (P,), of rows that are drawn now."""
         chosen = self.drawn()
-        return LOSSES[self.cloning.loss](self.fitted, at(self.observations, chosen), at(self.actions, chosen))
+        return LOSSES[self.cloning.loss](self.fitted, rows_at(self.observations, chosen), rows_at(self.actions, chosen))
 
     def drawn(self) -> Int[Tensor, "P B"]:
         """Row numbers (P, batch), drawn with replacement by each member."""
@@ -174,11 +174,6 @@ class Fit:
         self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would go on in the state's tensors
         self.steps, self.diverged = state["steps"], state["diverged"].clone()
         restore(self.random, state["random"])
-
-
-def at(data: Float[Tensor, "P T D"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B D"]:
-    """Each member's rows at places (P, B): (P, B, D)."""
-    return data.gather(1, places[..., None].expand(-1, -1, data.shape[-1]))
 
 
 def _check(observations: Tensor, actions: Tensor, random: Generators, rows: Sequence[int]) -> None:

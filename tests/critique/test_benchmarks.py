@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from experiments.critique import _edm
 from experiments.critique import benchmarks as experiment
-from experiments.critique.benchmarks import BC, EDM, NOISE, PRINTED, SHIFT, Task
+from experiments.critique._edm import BC, EDM, NOISE, PRINTED, SHIFT, Task
 from experiments.harness import catalogue, style
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
 from experiments.harness.context import Context
@@ -182,8 +183,8 @@ def test_a_part_of_the_seeds_gives_the_same_numbers(frame):
 
 
 def test_a_killed_training_goes_on_where_it_was(tmp_path, monkeypatch, frame):
-    monkeypatch.setattr(experiment, "KEEP_SECONDS", -1)
-    updates, update = 0, experiment.DistributionMatching.update
+    monkeypatch.setattr(_edm, "KEEP_SECONDS", -1)
+    updates, update = 0, _edm.DistributionMatching.update
 
     def dying(self):
         nonlocal updates
@@ -193,7 +194,7 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path, monkeypatch, frame):
         return update(self)
 
     cfg = small(tasks=["CartPole-v1"])
-    monkeypatch.setattr(experiment.DistributionMatching, "update", dying)
+    monkeypatch.setattr(_edm.DistributionMatching, "update", dying)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(cfg, Context(tmp_path, "key"))
     resumed = experiment.run(cfg, Context(tmp_path, "key"))

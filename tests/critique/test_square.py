@@ -1,11 +1,13 @@
 """The square of EDM's code: decisions on frames whose answer is known, a broken variant, and a small run."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.critique import benchmarks, square
-from experiments.critique.benchmarks import EDM, PRINTED
+from experiments.critique import square
+from experiments.critique._edm import EDM, PRINTED, short_name
 from experiments.harness import catalogue, style
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
 from experiments.harness.context import Context
@@ -49,8 +51,22 @@ def test_one_task_where_it_ends_elsewhere_is_enough_to_refute():
 
 def test_diverged_trainings_count_as_not_stopped():
     frame = made(-0.5, -1e6)
-    lost = (frame["method"] == EDM) & (frame.seed < 4) & (frame.task == "A")
-    assert square.decide(frame.assign(value=frame.value.mask(lost))).verdict != REPRODUCED
+    for value in (np.nan, np.inf):
+        lost = (frame["method"] == EDM) & (frame.seed < 4) & (frame.task == "A") & (frame["update"] == 10)
+        decision = square.decide(frame.assign(value=frame.value.mask(lost, value)))
+        assert decision.measured == pytest.approx(-0.3, abs=0.02)
+        assert "Diverged: 8 with the square, 0 without." in decision.note
+    every = (frame["method"] == EDM) & (frame.task == "A")
+    assert square.decide(frame.assign(value=frame.value.mask(every))).verdict == REFUTED
+
+
+def test_without_the_square_a_diverged_training_ended_elsewhere():
+    frame = made(-0.5, -1e6)
+    lost = (frame["method"] == PRINTED) & (frame.seed < 4)
+    decision = square.decide(frame.assign(value=frame.value.mask(lost)))
+    assert decision.verdict == REPRODUCED
+    assert "0 with the square, 16 without" in decision.note
+    assert "A -1e+06" in decision.note
 
 
 def test_without_both_objectives_nothing_is_decided():
@@ -60,9 +76,18 @@ def test_without_both_objectives_nothing_is_decided():
 
 
 def test_the_seeds_are_not_those_that_suggested_it():
-    for scale in catalogue.scales(NAME):
-        seen = catalogue.canonical("critique/benchmarks", scale).seeds
-        assert scale == "smoke" or not set(catalogue.canonical(NAME, scale).seeds) & set(seen)
+    """Nor are their demonstrations, which begin at a seed times the largest number of trajectories."""
+    seen = catalogue.canonical("critique/benchmarks", "overnight")
+    shown = {seed * max(seen.counts) + one for seed in seen.seeds for one in range(max(seen.counts))}
+    for scale in ("laptop", "overnight", "paper"):
+        cfg = catalogue.canonical(NAME, scale)
+        assert not set(cfg.seeds) & set(seen.seeds)
+        assert not {seed * max(cfg.counts) for seed in cfg.seeds} & shown
+
+
+def test_all_but_the_seeds_and_methods_are_the_benchmarks_settings():
+    own, other = (asdict(catalogue.canonical(name, "paper")) for name in (NAME, "critique/benchmarks"))
+    assert {key for key in own if own[key] != other[key]} == {"seeds", "methods"}
 
 
 def test_a_run_is_the_benchmarks_own_and_can_be_drawn():
@@ -70,5 +95,5 @@ def test_a_run_is_the_benchmarks_own_and_can_be_drawn():
     frame = square.run(cfg, Context())
     assert set(frame[frame.metric == "rho"]["method"]) == {EDM, PRINTED}
     drawing = square.figure(frame)
-    assert [axis.get_title() for axis in drawing.axes] == [benchmarks.short_name(task) for task in cfg.tasks]
+    assert [axis.get_title() for axis in drawing.axes] == [short_name(task) for task in cfg.tasks]
     style.rendered(drawing)

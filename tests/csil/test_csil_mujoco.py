@@ -16,7 +16,7 @@ from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, checked
 from imitation.control import experts
 from imitation.demonstrations import load_demonstrations, save_minari
-from imitation.nn.members import spoilt
+from imitation.nn.diverged import diverged
 
 SMOKE = catalogue.canonical("csil/mujoco", "smoke")
 QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
@@ -134,7 +134,7 @@ def test_a_clone_that_diverged_is_marked():
     policy = _study.HetStat(*task.sizes, task.generators(1), (8, 8), features=4)
     with torch.no_grad():
         next(policy.parameters())[1] = torch.nan
-    assert spoilt(policy).tolist() == [False, True, False, False]
+    assert diverged(policy).tolist() == [False, True, False, False]
 
 
 def test_no_episode_serves_two_purposes():

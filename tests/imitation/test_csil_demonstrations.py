@@ -50,9 +50,13 @@ def test_members_draw_their_own_rows_however_many():
     ("changed", "message"),
     [
         ({"action": lambda value: value[:-1]}, "arrays of"),
-        ({"observation": lambda value: value * np.nan}, "finite"),
-        ({"action": lambda value: value * 3}, "must lie in"),
-        ({"following_action": lambda value: value * 3}, "must lie in"),
+        ({"following": lambda value: value[:, :1]}, "arrays of"),
+        ({"following_action": lambda value: np.repeat(value, 2, 1)}, "arrays of"),
+        ({"observation": lambda value: value * np.nan}, "observation must be finite"),
+        ({"action": lambda value: value * 3}, "action must lie in"),
+        ({"following_action": lambda value: value * 3}, "following_action must lie in"),
+        ({"following_action": lambda value: value * np.inf}, "following_action must lie in"),
+        ({"terminated": lambda value: value + 7}, "terminated must be 0 or 1"),
     ],
 )
 def test_steps_that_are_none_are_refused(changed, message):

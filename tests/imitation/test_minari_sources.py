@@ -72,6 +72,22 @@ def test_a_dataset_recorded_with_other_options_is_refused(copy, recorded, option
     assert refused(load_demonstrations, copy, PENDULUM, options) == (f"{copy}: {told}",)
 
 
+def test_a_dataset_recorded_behind_wrappers_is_refused(copy):
+    spec = json.loads(json.loads((copy / "data" / "metadata.json").read_text())["env_spec"])
+    wrapper = {"name": "TransformReward", "entry_point": "gymnasium.wrappers:TransformReward", "kwargs": {}}
+    rewrite(copy, env_spec=json.dumps(spec | {"additional_wrappers": [wrapper]}))
+    assert "recorded behind wrappers" in refused(load_demonstrations, copy, PENDULUM)[0]
+    assert "TransformReward" in refused(load_demonstrations, copy)[0]
+
+
+def test_a_dataset_serves_with_another_time_limit(copy, tmp_path):
+    loaded = load_demonstrations(copy, PENDULUM, {"max_episode_steps": 500}).demonstrations
+    assert loaded.environment_arguments == {"max_episode_steps": 500}
+    save_minari(loaded, tmp_path / "again-v0")
+    for options in (None, {"max_episode_steps": 300}):
+        assert len(load_demonstrations(tmp_path / "again-v0", PENDULUM, options).demonstrations) == 3
+
+
 def test_options_that_are_the_defaults_or_for_pictures_alone_are_no_other_options(copy):
     recorded_with(copy, {"reset_noise_scale": 0.01, "render_mode": "rgb_array", "width": 64})
     assert len(load_demonstrations(copy, PENDULUM, {"frame_skip": 2}).demonstrations) == 3

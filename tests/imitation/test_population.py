@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imitation.population import Generators, integers, normal_like, random_states, restore, uniform_like
+from imitation.population import Generators, integers, normal_like, random_states, restore, rows_at, uniform_like
 
 DRAWS = {"normal": normal_like, "uniform": lambda like, source: uniform_like(like, source, -2.0, 5.0)}
 
@@ -82,5 +82,17 @@ def test_restored_generators_draw_again_what_they_drew():
     first = normal_like(torch.empty(2, 3), random)
     restore(random, kept)
     assert torch.equal(first, normal_like(torch.empty(2, 3), random))
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="1 states for 2 generators"):
         restore(random, kept[:1])
+
+
+@pytest.mark.parametrize("below", [0, [3], [3, 0], []])
+def test_bounds_that_do_not_fit_are_refused(below):
+    with pytest.raises(ValueError, match="for 2 generators: one for each, and at least 1"):
+        integers(Generators([7, 11]), below, 4)
+
+
+def test_rows_are_each_members_own():
+    value = torch.arange(24).reshape(2, 4, 3).float()
+    places = torch.tensor([[0, 3, 3], [1, 0, 2]])
+    assert torch.equal(rows_at(value, places), torch.stack([value[0][[0, 3, 3]], value[1][[1, 0, 2]]]))
