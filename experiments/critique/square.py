@@ -64,14 +64,14 @@ CLAIMS = [
 def figure(frame: pd.DataFrame) -> Figure:
     """rho of every training in the course of it, by task, with the square and without."""
     tasks = list(dict.fromkeys(frame.task))
-    drawing, axes = style.panels(len(tasks), 1, height=2.2)
+    drawing, axes = style.panels(1, len(tasks), height=2.3)
     for axis, task in zip(axes, tasks, strict=True):
         for method in (EDM, PRINTED):
             _draw(axis, frame[(frame.task == task) & (frame["method"] == method) & (frame.metric == "rho")], method)
         axis.axhline(STALLED, color=style.GREY, linewidth=0.8, linestyle=":")
         axis.axhline(0, color=style.GREY, linewidth=0.8)
         axis.set_yscale("symlog", linthresh=1)
-        axis.set(title=short_name(task), xlabel="update (mean since the one before)", ylabel="rho (nats)")
+        axis.set(title=short_name(task), xlabel="update (mean since the last)", ylabel="rho (nats)")
         tick_down(axis)
     drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return drawing
