@@ -7,7 +7,7 @@ was run beside it.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -61,3 +61,43 @@ def uniform_like(
 ) -> Float[Tensor, "*shape"]:
     """Uniform noise on [low, high); shapes and errors as in `normal_like`."""
     return _draw("uniform_", like, source, low, high)
+
+
+def device_of(source: RandomSource) -> torch.device:
+    """Where it draws."""
+    return source.device if isinstance(source, torch.Generator) else source.members[0].device
+
+
+def integers(random: Generators, below: int | Sequence[int], count: int) -> Int[Tensor, "P count"]:
+    """Numbers from 0, `below` one bound or each member's own, drawn with replacement by each member, (P, count).
+
+    Raises:
+        ValueError: there are not as many bounds as members, or one is not positive.
+    """
+    bounds = list(below) if isinstance(below, Sequence) else [below] * len(random)
+    if len(bounds) != len(random) or min(bounds) < 1:
+        raise ValueError(f"bounds {bounds} for {len(random)} generators: one for each, and at least 1")
+    members = zip(bounds, random.members, strict=True)
+    return torch.stack([torch.randint(n, (count,), generator=one, device=one.device) for n, one in members])
+
+
+def rows_at(value: Float[Tensor, "P T *rest"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B *rest"]:
+    """Each member's rows at its places, (P, B, ...)."""
+    return torch.stack([mine.index_select(0, one) for mine, one in zip(value, places, strict=True)])
+
+
+def random_states(random: Generators) -> list[Tensor]:
+    """A copy of each generator's state, for `restore`."""
+    return [one.get_state() for one in random.members]
+
+
+def restore(random: Generators, states: Sequence[Tensor]) -> None:
+    """Let the generators go on from what `random_states` gave, wherever it was loaded to.
+
+    Raises:
+        ValueError: there are not as many states as generators.
+    """
+    if len(states) != len(random):
+        raise ValueError(f"{len(states)} states for {len(random)} generators")
+    for generator, state in zip(random.members, states, strict=True):
+        generator.set_state(state.cpu())

@@ -15,12 +15,13 @@ import torch
 import training
 from torch import Tensor, nn
 
-from imitation.ebm import _linear, losses
-from imitation.ebm._optimiser import stepwise
+from imitation.ebm import losses
 from imitation.ebm.implicit import Learner, Objective
 from imitation.ebm.langevin import Gradient, Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import ShortChains
+from imitation.nn import products
+from imitation.nn.optimiser import stepwise
 from imitation.population import Generators, uniform_like
 
 GIVEN = training.read(sys.argv[1])
@@ -92,7 +93,7 @@ def by_hand(energy: MLPEnergy, network: nn.Sequential, observation: Tensor) -> G
 
 def with_share(energy: MLPEnergy, network: nn.Sequential, observation: Tensor) -> Gradient:
     """The observation's share of the first layer once for all iterations, and rows in blocks; torch's products."""
-    with mock.patch.object(_linear, "_fused", return_value=False):
+    with mock.patch.object(products, "_fused", return_value=False):
         return energy.action_gradient(observation[None])
 
 
@@ -181,14 +182,14 @@ CONTESTANTS: dict[str, Callable[[], serving.Steps]] = {
 }
 
 
-def products() -> dict[str, Callable[[], Tensor]]:
+def matrix_products() -> dict[str, Callable[[], Tensor]]:
     """The hidden layer's product for all negatives, by torch and by oneDNN: what this core reaches."""
     rows, (inner, outer) = problem.OBSERVATIONS * problem.NEGATIVES, problem.HIDDEN
     value, weight, result = torch.randn(rows, inner), torch.randn(inner, outer), torch.empty(rows, outer)
     served = {"product/-/torch": lambda: torch.mm(value, weight, out=result)}
-    if _linear._fused(weight[None], rows):
-        packed = _linear.packed(weight.mT[None], rows)
-        served["product/-/oneDNN"] = lambda: _linear.linear(value[None], packed)
+    if products._fused(weight[None], rows):
+        packed = products.packed(weight.mT[None], rows)
+        served["product/-/oneDNN"] = lambda: products.linear(value[None], packed)
     return served
 
 
@@ -196,4 +197,4 @@ if __name__ == "__main__":
     reply = serving.open_reply()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    serving.serve(reply, "", "torch", products() | serving.of_trainings(CONTESTANTS, training.BATCHES))
+    serving.serve(reply, "", "torch", matrix_products() | serving.of_trainings(CONTESTANTS, training.BATCHES))

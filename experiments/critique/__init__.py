@@ -10,6 +10,7 @@ SOURCE = Source(
         *("pseudo_visitation", "sum_out", "gradient_sign", "inconsistency", "finite_sample"),
         "sgld_temperature",
         "benchmarks",
+        "square",
     ),
     planned={},
 )

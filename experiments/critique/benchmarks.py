@@ -5,18 +5,32 @@ one thing each: the noise that belongs to the sampler's step, the objective as i
 official code, and a state model with a learnt term of its own beside the policy's logits.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.critique import _edm
+from experiments.critique._edm import (
+    BC,
+    COLOURS,
+    EDM,
+    MARKS,
+    METHODS,
+    NOISE,
+    PRINTED,
+    SETTINGS,
+    SHIFT,
+    STALLED,
+    by_task,
+    final,
+    scores,
+    short_name,
+    tick_down,
+    told,
+)
 from experiments.harness import stats, style
 from experiments.harness.claim import (
     INCONCLUSIVE,
@@ -26,240 +40,19 @@ from experiments.harness.claim import (
     Claim,
     Verdict,
     above,
-    below,
     equivalent,
-    jointly,
     weakest,
 )
-from experiments.harness.context import Context
-from experiments.harness.schema import BadInputError, bounded
-from imitation.demonstrations import classic
-from imitation.ebm.edm import DistributionMatching, Info, Pairs, StateTerm
-from imitation.ebm.sgld import correct_noise
-from imitation.envs.classic import returns, sizes
-from imitation.population import Generators
 
-SHARD_AXES = ("tasks",)
-BC, EDM, NOISE, PRINTED, SHIFT = "BC", "EDM", "EDM, correct noise", "EDM, without the square", "EDM, state shift"
-METHODS = (BC, EDM, NOISE, PRINTED, SHIFT)
-EVALUATION, LARGEST_SEED = 3_000_000, 999  # where the seeds of episodes begin; so that no two seeds share an episode
+SHARD_AXES, Config, inputs, run = _edm.SHARD_AXES, _edm.Config, _edm.inputs, _edm.run
 MARGIN = 0.10  # of the normalised score: two methods so near are on par
 LEARNT = 0.25  # less than this of cloning says nothing of a rival that is near it
-STALLED, CLOSE = -0.5, 0.05  # rho at which rho + rho^2 is least; so near to it counts as there
-SUGGESTED = range(10)  # seeds of the run in which the balance was seen, before it was stated
-SETTINGS = "Sizes and rates are the official code's for CartPole, in every task."
-KEEP_SECONDS = 60  # between two checkpoints of a training
-
-
-@dataclass
-class Config:
-    """What is run.
-
-    tasks: Gymnasium's ids. counts: of demonstrated episodes; a seed's are the first of a slice of its own. keep: one
-    pair in so many. updates, batch, learning_rate, hidden: of every method. alpha, sigma, steps, reinitialised,
-    buffer: of the official sampler. evaluations: in the course of training, on `curve_episodes` fresh episodes and the
-    last on `episodes`.
-    """
-
-    tasks: list[str] = bounded(choices=tuple(classic.RECIPES), unique=True)
-    counts: list[int] = bounded(1, 1000, unique=True)
-    keep: int = bounded(1, 10_000)
-    seeds: list[int] = bounded(0, LARGEST_SEED, unique=True)
-    methods: list[str] = bounded(choices=METHODS, unique=True)
-    updates: int = bounded(1, 10_000_000)
-    batch: int = bounded(1, 100_000)
-    learning_rate: float = bounded(1e-8, 1)
-    hidden: list[int] = bounded(1, 4096)
-    alpha: float = bounded(1e-6, 1)
-    sigma: float = bounded(0, 10)
-    steps: int = bounded(1, 10_000)
-    reinitialised: float = bounded(0, 1)
-    buffer: int = bounded(1, 10_000_000)
-    evaluations: int = bounded(1, 1000)
-    episodes: int = bounded(1, 1000)
-    curve_episodes: int = bounded(1, 1000)
-
-    def __post_init__(self) -> None:
-        if self.updates % max(self.evaluations, 1) or self.batch > self.buffer:
-            given = f"updates={self.updates}, evaluations={self.evaluations}, batch={self.batch}, buffer={self.buffer}"
-            raise BadInputError(f"{given}: updates must be a multiple of evaluations, buffer at least batch")
-
-    def term(self, method: str) -> StateTerm | None:
-        """A method's model of the states."""
-        official = {"alpha": self.alpha, "steps": self.steps, "reinitialised": self.reinitialised}
-        changed = {
-            EDM: {},
-            NOISE: {"sigma": correct_noise(self.alpha)},
-            PRINTED: {"square": 0.0},
-            SHIFT: {"shifted": True},
-        }
-        if method == BC:
-            return None
-        return StateTerm(**{"sigma": self.sigma, "buffer": self.buffer} | official | changed[method])
-
-
-def inputs(cfg: Config) -> list[Path]:
-    """Files whose change makes a result stale; refuses experts and environments that are not there.
-
-    Raises:
-        BadInputError: one line.
-    """
-    for task in cfg.tasks:
-        try:
-            classic.load(task)
-            sizes(task)
-        except ValueError as error:
-            raise BadInputError(f"tasks={task}: {error}") from None
-    return [classic.FOLDER / f"{task}.safetensors" for task in cfg.tasks]
-
-
-def run(cfg: Config, context: Context) -> pd.DataFrame:
-    """A row per task, method, number of demonstrated episodes, seed, update and metric.
-
-    `return` is the mean over fresh episodes, the same ones for every method of a seed; `expert` and `random` stand in
-    the column of the method. `cross_entropy` and `rho` are means since the last evaluation, `diverged` is 0 or 1.
-    """
-    parts = []
-    for number, name in enumerate(cfg.tasks):
-        task = Task(cfg, name, context)
-        parts.append(context.piece(f"{name} references", task.references))
-        for place, method in enumerate(cfg.methods):
-            done = number * len(cfg.methods) + place
-            progress = partial(_progress, context, done, len(cfg.tasks) * len(cfg.methods))
-            parts.append(context.piece(f"{name} {method}", partial(task.measured, method, progress)))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _progress(context: Context, done: int, total: int, share: float) -> None:
-    context.progress(done + share, total)
-
-
-class Task:
-    """One environment with the demonstrations of all numbers of episodes and all seeds, a member each."""
-
-    def __init__(self, cfg: Config, name: str, context: Context) -> None:
-        self.cfg, self.name, self.context = cfg, name, context
-        self.members = [(count, seed) for count in cfg.counts for seed in cfg.seeds]
-        most = max(cfg.counts)
-        self.slices = {seed: classic.demonstrations(name, seed * most, most) for seed in cfg.seeds}
-
-    def pairs(self, count: int, seed: int) -> Pairs:
-        """States (T, D) and actions (T,): every `keep`-th pair of a seed's first episodes."""
-        kept = [(one.states[:: self.cfg.keep], one.actions[:: self.cfg.keep]) for one in self.slices[seed][:count]]
-        states, actions = (np.concatenate(column) for column in zip(*kept, strict=True))
-        device = self.context.device
-        return torch.from_numpy(states).float().to(device), torch.from_numpy(actions).to(device)
-
-    def references(self) -> pd.DataFrame:
-        """Returns of each seed's demonstrations and of uniform actions: what returns are normalised by."""
-        cfg, rows = self.cfg, []
-        actions = sizes(self.name)[1]
-        for seed in cfg.seeds:
-            rng = np.random.default_rng([seed, 1])
-            uniform = returns(self.name, lambda states, rng=rng: rng.integers(actions, size=states.shape[:2]),
-                              self._episodes([seed], cfg.episodes))  # fmt: skip
-            demonstrated = np.mean([one.ret for one in self.slices[seed]])
-            for method, value in (("random", uniform.mean()), ("expert", demonstrated)):
-                rows += self._rows([(0, seed)], method, 0, {"return": [value]})
-        return pd.DataFrame(rows)
-
-    def measured(self, method: str, done: Callable[[float], None]) -> pd.DataFrame:
-        """Training from the last checkpoint if there is one, with evaluations."""
-        cfg, name = self.cfg, f"{self.name} {method}"
-        learner = self.learner(method)
-        rows, sums = [], torch.zeros(len(Info._fields), len(self.members), dtype=torch.float64)
-        if state := self.context.kept(name):
-            learner.load_state_dict(state["learner"])
-            rows, sums = state["rows"], state["sums"]
-        written, every = time.monotonic(), cfg.updates // cfg.evaluations
-        while learner.updates < cfg.updates:
-            sums += torch.stack(learner.update()).double().cpu()
-            if learner.updates % every == 0:
-                rows += self._evaluated(learner, method, sums / every)
-                sums = torch.zeros_like(sums)
-            if time.monotonic() - written > KEEP_SECONDS:
-                self.context.keep(name, {"learner": learner.state_dict(), "rows": rows, "sums": sums})
-                written = time.monotonic()
-            done(learner.updates / cfg.updates)
-        return pd.DataFrame(rows)
-
-    def learner(self, method: str) -> DistributionMatching:
-        """The population of a method; start and minibatches are the same for all methods."""
-        cfg, pairs = self.cfg, [self.pairs(*member) for member in self.members]
-        actions = sizes(self.name)[1]
-        sizes_and_rate = cfg.hidden, cfg.batch, cfg.learning_rate
-        streams = self._streams(0), self._streams(1)
-        return DistributionMatching(pairs, actions, *streams, cfg.term(method), *sizes_and_rate)
-
-    def _streams(self, purpose: int) -> Generators:
-        keys = [np.random.SeedSequence([*member, purpose]) for member in self.members]
-        return Generators([int(key.generate_state(1)[0]) for key in keys], self.context.device)
-
-    def _evaluated(self, learner: DistributionMatching, method: str, means: torch.Tensor) -> list[dict]:
-        cfg = self.cfg
-        episodes = cfg.episodes if learner.updates == cfg.updates else cfg.curve_episodes
-        seeds = self._episodes([seed for _, seed in self.members], episodes)
-
-        def act(states: np.ndarray) -> np.ndarray:
-            return learner.act(torch.from_numpy(states).to(learner.states)).cpu().numpy()
-
-        measured = returns(self.name, act, seeds).mean(1)
-        measured[learner.diverged.cpu().numpy()] = np.nan
-        metrics = dict(zip(Info._fields, means.tolist(), strict=True))
-        metrics |= {"return": measured.tolist(), "diverged": learner.diverged.double().tolist()}
-        return self._rows(self.members, method, learner.updates, metrics)
-
-    def _rows(self, members: list[tuple[int, int]], method: str, update: int, metrics: dict[str, list]) -> list[dict]:
-        return [
-            {"task": self.name, "method": method, "demonstrations": count, "seed": seed, "update": update,
-             "metric": metric, "value": value}
-            for metric, values in metrics.items()
-            for (count, seed), value in zip(members, values, strict=True)
-        ]  # fmt: skip
-
-    @staticmethod
-    def _episodes(seeds: list[int], count: int) -> list[range]:
-        """Seeds of fresh episodes, a block for each seed."""
-        first = [EVALUATION + 1000 * seed for seed in seeds]
-        return [range(one, one + count) for one in first]
-
-
-def scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """The methods' returns with `score`: 0 is uniform actions', 1 the demonstrations' mean over seeds.
-
-    A diverged member has the lowest score of its task, at most 0.
-    """
-    rows = frame[frame.metric == "return"]
-    means = rows[rows["method"].isin(["random", "expert"])].pivot_table(index="task", columns="method", values="value")
-    learnt = rows[rows["method"].isin(METHODS)]
-    low, high = (means[name].reindex(learnt.task).to_numpy() for name in ("random", "expert"))
-    score = (learnt.value - low) / (high - low)
-    lowest = score.groupby(learnt.task).transform("min").clip(upper=0)
-    return learnt.assign(score=score.fillna(lowest))
-
-
-def final(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Scores after the last update: a line per seed, a column per task and number of demonstrations.
-
-    Raises:
-        LookupError: the method was not run.
-    """
-    rows = scores(frame)
-    mine = rows[(rows["method"] == method) & (rows["update"] == rows["update"].max())]
-    if mine.empty:
-        raise LookupError(f"{method}: was not run")
-    return mine.pivot(index="seed", columns=["task", "demonstrations"], values="score")
 
 
 def improved(frame: pd.DataFrame, method: str) -> pd.DataFrame:
     """1 where a method has the higher return than cloning from the same demonstrations and start, 1/2 where equal."""
     mine, cloning = final(frame, method), final(frame, BC)
     return (mine > cloning) + 0.5 * (mine == cloning)
-
-
-def by_task(table: pd.DataFrame) -> dict[str, stats.Interval]:
-    """Mean over numbers of demonstrations and seeds, the seeds being the unit, of each task."""
-    return {task: stats.mean_interval(table[[task]].mean(axis=1)) for task in table.columns.unique("task")}
 
 
 def decide_improvement(frame: pd.DataFrame, method: str) -> Verdict:
@@ -273,7 +66,7 @@ def decide_improvement(frame: pd.DataFrame, method: str) -> Verdict:
     won = improved(frame, method)
     shares, ties = by_task(won), by_task((won == 0.5).astype(float))
     equal = ", ".join(f"{task} {share:.0%}" for task, (share, _, _) in ties.items())
-    note = f"By task: {_told(shares)}. Equal returns: {equal}. {_levels(frame, method)} {SETTINGS}"
+    note = f"By task: {told(shares)}. Equal returns: {equal}. {_levels(frame, method)} {SETTINGS}"
     verdict = above(stats.mean_interval(won.mean(axis=1)), 0.5, note)
     against = {
         REPRODUCED: any(high < 0.5 for _, _, high in shares.values()),
@@ -296,49 +89,6 @@ def decide_shift(frame: pd.DataFrame) -> Verdict:
     if not idle:
         return verdict
     return verdict._replace(verdict=INCONCLUSIVE, note=f"Cloning has learnt too little in {', '.join(idle)}.")
-
-
-def decide_balance(frame: pd.DataFrame) -> Verdict:
-    """In every task the official objective ends at rho = -1/2, its least, and without the square less than half do.
-
-    By the seeds that did not suggest it; without such seeds nothing is decided.
-    """
-    if missing := _missing(frame, EDM) or _missing(frame, PRINTED):
-        return missing
-    if (fresh := frame[~frame.seed.isin(SUGGESTED)])["method"].isin([EDM, PRINTED]).any():
-        return _balance(fresh)
-    first = _balance(frame)
-    verdict = INCONCLUSIVE if first.verdict == REPRODUCED else first.verdict
-    return first._replace(verdict=verdict, note=f"Seen on these seeds first: others must decide. {first.note}")
-
-
-def _balance(frame: pd.DataFrame) -> Verdict:
-    official = by_task(_rho(frame, EDM))
-    elsewhere = by_task(((_rho(frame, PRINTED) - STALLED).abs() <= CLOSE).astype(float))
-    verdict = weakest([equivalent(one, STALLED, CLOSE) for one in official.values()], STALLED)
-    without = weakest([below(one, 0.5) for one in elsewhere.values()])
-    note = (
-        f"Mean rho in the last part of training: {_told(official)}. Without the square, "
-        f"medians over trainings: {_middle_rho(frame)}; share of trainings that end at -1/2: {_told(elsewhere)}."
-    )
-    return jointly([verdict, without], note)
-
-
-def _rho(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Mean rho of each training since the evaluation before the last, laid out as `final`."""
-    rows = frame[(frame.metric == "rho") & (frame["method"] == method) & (frame["update"] == frame["update"].max())]
-    return rows.pivot(index="seed", columns=["task", "demonstrations"], values="value")
-
-
-def _middle_rho(frame: pd.DataFrame) -> str:
-    """Without the square: a few trainings that run away would make any mean."""
-    table = _rho(frame, PRINTED)
-    tasks = table.columns.unique("task")
-    return ", ".join(f"{task} {np.median(table[[task]].to_numpy()):.2g}" for task in tasks)
-
-
-def _told(levels: dict[str, stats.Interval]) -> str:
-    return ", ".join(f"{task} {level:.2f} [{low:.2f}, {high:.2f}]" for task, (level, low, high) in levels.items())
 
 
 def _missing(frame: pd.DataFrame, method: str) -> Verdict | None:
@@ -402,20 +152,7 @@ CLAIMS = [
         smallest_scale="laptop",
         refuted_from="overnight",
     ),
-    Claim(
-        id="edm.benchmarks.square",
-        source="Jarrett et al. 2020",
-        location="official code",
-        statement="(Found here) The square stops the state model at rho = -1/2, where rho + rho^2 is least, not at 0.",
-        measures="mean rho at the end, in the task where it is farthest from -1/2",
-        decide=decide_balance,
-        smallest_scale="overnight",
-        refuted_from="overnight",
-    ),
 ]
-_COLOURS = (style.BLACK, style.VERMILION, style.ORANGE, style.SKY, style.GREEN)
-COLOURS: dict[str, str] = dict(zip(METHODS, _COLOURS, strict=True))
-MARKS: dict[str, str] = dict(zip(METHODS, "osD^v", strict=True))
 
 
 def figure(frame: pd.DataFrame) -> Figure:
@@ -428,7 +165,7 @@ def figure(frame: pd.DataFrame) -> Figure:
             offset = 0.12 * (number - (len(methods) - 1) / 2)
             _draw_scores(axis, final(frame, method)[[task]].clip(lower=0), method, offset)
         axis.axhline(1, color=style.GREY, linewidth=0.8, linestyle=":")
-        axis.set(title=_short(task), xlabel="demonstrated trajectories", ylabel="score (0 random, 1 expert)")
+        axis.set(title=short_name(task), xlabel="demonstrated trajectories", ylabel="score (0 random, 1 expert)")
     for axis in axes[len(tasks) : 3]:
         axis.set_axis_off()
     _draw_shares(axes[3], {method: improved(frame, method) for method in methods if method != BC})
@@ -437,9 +174,8 @@ def figure(frame: pd.DataFrame) -> Figure:
     _draw_training(axes[4], frame, "rho", [method for method in methods if method != BC])
     axes[4].axhline(STALLED, color=style.GREY, linewidth=0.8, linestyle=":")
     axes[4].set_yscale("symlog", linthresh=1)
-    bottom = min(-1.0, axes[4].get_ylim()[0])
-    ticks = [0.0, -1.0, *(-(10.0**power) for power in range(3, 40, 3))]
-    axes[4].set(ylabel="rho (nats)", ylim=(bottom, 1), yticks=[tick for tick in ticks if tick >= bottom])
+    axes[4].set(ylabel="rho (nats)")
+    tick_down(axes[4])
     _draw_training(axes[5], frame, "cross_entropy", methods)
     axes[5].set(ylabel="cross-entropy (nats)", yscale="log")
     drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
@@ -464,7 +200,7 @@ def _draw_shares(axis: Axes, shares: dict[str, pd.DataFrame]) -> None:
             size, width = (5, 1.4) if name == "all tasks" else (2.5, 0.7)
             axis.errorbar(middle, -len(labels), xerr=[[middle - low], [high - middle]], fmt=MARKS[method],
                           color=COLOURS[method], markersize=size, linewidth=width)  # fmt: skip
-            labels.append(_short(name))
+            labels.append(short_name(name))
     axis.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=":")
     axis.set_yticks([-place for place in range(len(labels))], labels, fontsize=5)
     axis.set(xlim=(-0.02, 1.02), xlabel="share of trainings ahead of BC's, ties half")
@@ -478,8 +214,3 @@ def _draw_training(axis: Axes, frame: pd.DataFrame, metric: str, methods: list[s
         axis.fill_between(middle.index, low, high, color=COLOURS[method], alpha=0.2, linewidth=0)
         axis.plot(middle.index, middle, f"{MARKS[method]}-", color=COLOURS[method], markersize=3, linewidth=0.8)
     axis.set(xlabel="update (mean since the mark before)")
-
-
-def _short(name: str) -> str:
-    """A task without its version."""
-    return name.split("-v")[0]

@@ -8,7 +8,7 @@ fresh episodes, which are the same for every method of a seed; a member that div
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +29,11 @@ from imitation.control.replay import Replay
 from imitation.control.sac import SoftActorCritic
 from imitation.control.training import Plan, evaluate
 from imitation.demonstrations import Demonstrations, load_demonstrations, subsample
+from imitation.demonstrations.minari_folder import dataset_folder
 from imitation.demonstrations.sources import EXPERT
 from imitation.envs.control import OPTIONS, Environments
 from imitation.envs.making import make
+from imitation.nn.diverged import diverged
 from imitation.policies import Cloning, HetStat
 from imitation.policies.cloning import Fit
 from imitation.population import Generators, uniform_like
@@ -62,7 +64,7 @@ class Study:
     before the first one. batch: demonstrated rows per update, and as many from the replay. hidden: widths of all
     networks. features: HetStat's. cloning: steps at which the clone is evaluated; CSIL starts from that of `start`.
     pretraining: of CSIL's critic. actor_rate, critic_rate: of CSIL and SQIL. smoothing: tau of all target critics.
-    temperature: of SQIL's entropy at the start; it learns at the actor's rate.
+    temperature: of the entropy at the start, of rivals that learn it; SQIL's learns at the actor's rate.
     """
 
     env: list[str]
@@ -128,9 +130,7 @@ def inputs(cfg: Study) -> list[Path]:
     if source == EXPERT:
         return [experts.FOLDER / f"{name}.safetensors" for name in cfg.env]
     path = Path(source)
-    if path.is_dir():
-        return sorted(one for one in path.rglob("*") if one.is_file())
-    return [path] if path.is_file() else []
+    return [path] if path.is_file() else sorted(one for one in dataset_folder(source).rglob("*") if one.is_file())
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def cloned(one: Task, method: str, context: Context, steps: Sequence[int]) -> tu
     fit = Fit(Cloning(batch=cfg.batch), policy, rows.observation, rows.action, random, one.rows.counts)
 
     def measure() -> list[dict]:
-        return one.frame(method, fit.steps, returns(one, CoherentActor(policy).mode, spoilt(policy)))
+        return one.frame(method, fit.steps, returns(one, CoherentActor(policy).mode, diverged(policy)))
 
     stages, found = fitted(fit, f"{one.name} {method}", context, steps, measure)
     clones = {step: policy.frozen() for step in stages}
@@ -305,12 +305,11 @@ def train(
     """
     cfg, key, rows, written = one.cfg, f"{one.name} {method}", [], time.monotonic()
     plan = Plan(cfg.updates, math.ceil(cfg.warmup / cfg.copies), cfg.batch, cfg.updates // cfg.evaluations)
-    noted = copy(one.rows)  # a learner's notes are its own
     if offline:
         training = offline(plan)
     else:
         environments = one.environments(TRAINING, cfg.copies)
-        training = ImitationTraining(learner, environments, replay(one, learner, plan), plan, noted)
+        training = ImitationTraining(learner, environments, replay(one, learner, plan), plan, one.rows)
 
     def measure(updates: int) -> None:
         steps = updates if offline else training.replay.added
@@ -328,7 +327,7 @@ def train(
         rows = state["rows"]
     else:
         if isinstance(learner, CoherentSoftImitation):
-            learner.pretrain(noted, cfg.batch)
+            learner.pretrain(one.rows, cfg.batch)
         measure(0)
     training.run(measure, keep)
     return pd.DataFrame(rows)
@@ -357,8 +356,3 @@ def returns(one: Task, act: Callable[[Tensor], Tensor], diverged: Bool[Tensor, "
     """Metrics (P,) of a policy: its mean returns, NaN for the members that diverged, and which did."""
     bad = diverged.cpu().numpy()
     return {"return": np.where(bad, np.nan, one.returns(act)), "diverged": bad.astype(float)}
-
-
-def spoilt(policy: HetStat) -> Bool[Tensor, " P"]:
-    """Which members have a parameter that is not finite, (P,)."""
-    return torch.stack([~value.detach().flatten(1).isfinite().all(1) for value in policy.parameters()]).any(0)

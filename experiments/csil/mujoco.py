@@ -5,8 +5,8 @@ rivals learn from the same demonstrations and as many environment steps, on the 
 for each of CSIL's; but from scratch, while CSIL has a clone and a pretrained critic. Returns are normalised by those of
 a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the best one would say stands
 beside it. Of the clones the strongest is the rival, whatever its number of steps: it is chosen by the very returns it
-is compared by, which favours it; longer ones than these may be stronger. SQIL, DAC and P2IL begin at the temperature of
-1, unless the configuration has another for SQIL: what they lose until it has come down counts against them. DAC has no
+is compared by, which favours it; longer ones than these may be stronger. The rivals' temperatures begin where the
+configuration says: with few updates most would pass until they have come down from the published 1. DAC has no
 absorbing states here: where episodes end it is a weaker rival than Kostrikov et al.'s, which `csil/stability` has.
 Where rivals are compared one by one it counts only where none ends.
 """
@@ -14,6 +14,7 @@ Where rivals are compared one by one it counts only where none ends.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,8 +106,15 @@ def learner(task: Task, method: str, clone: nn.Module) -> SoftActorCritic:
     if method == CSIL:
         return CoherentSoftImitation(clone, random, cfg.coherent())
     make, settings = RIVALS[method]
-    rates = cfg.rates() | cfg.entropy() if method == "SQIL" else {}
-    return make(*task.sizes, random, settings(**cfg.sizes(), **rates))
+    return make(*task.sizes, random, settings(**cfg.sizes(), **_own(cfg, method)))
+
+
+def _own(cfg: Study, method: str) -> dict[str, Any]:
+    """A rival's settings beside its published ones: where a temperature that is learnt begins, and SQIL's rates."""
+    if method == "SQIL":
+        return cfg.rates() | cfg.entropy()
+    learns = RIVALS[method][1]().temperature_rate > 0
+    return {"temperature": cfg.temperature} if learns else {}
 
 
 # ---- decisions ----

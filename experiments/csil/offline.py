@@ -32,6 +32,7 @@ from imitation.control.csil import CoherentActor
 from imitation.control.imitation_rows import DemonstrationRows
 from imitation.control.offline import OfflineTraining, coherent_learner, mixture, noisy, record
 from imitation.envs.control import Environments
+from imitation.nn.diverged import diverged
 from imitation.policies import Cloning, HetStat
 from imitation.policies.cloning import Fit
 
@@ -108,7 +109,7 @@ def tuned(task: Task, start: HetStat, context: Context, noise: float) -> tuple[H
     fit = Fit(Cloning(batch=cfg.batch), policy, rows.observation, rows.action, random, task.rows.counts)
 
     def measure() -> list[dict]:
-        returns = _study.returns(task, CoherentActor(policy).mode, _study.spoilt(policy))
+        returns = _study.returns(task, CoherentActor(policy).mode, diverged(policy))
         return task.frame(TUNED, 2 * cfg.start, returns)
 
     _, found = _study.fitted(fit, f"{task.name} {TUNED} {noise}", context, [cfg.start], measure)

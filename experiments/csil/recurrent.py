@@ -25,6 +25,7 @@ from experiments.harness.schema import BadInputError, bounded
 from imitation.control.csil import CoherentActor, CoherentSoftImitation
 from imitation.control.remembered import RememberedEnvironments, beginnings, flickering, remembered
 from imitation.envs.control import Environments
+from imitation.nn.diverged import diverged
 from imitation.policies import HetStat
 from imitation.policies.memory import GatedMemory, LastFrames, Memory
 from imitation.policies.recurrent import RecurrentFit
@@ -140,7 +141,8 @@ def _recurrent(flicker: Task, context: Context) -> tuple[RememberedTask, HetStat
 
     def measure() -> list[dict]:
         task = RememberedTask.of(flicker, memory.frozen())
-        return task.frame(clone_of(GATED), fit.steps, _study.returns(task, CoherentActor(policy).mode, fit.diverged))
+        returns = _study.returns(task, CoherentActor(policy).mode, diverged(fit.fitted))
+        return task.frame(clone_of(GATED), fit.steps, returns)
 
     stages, found = _study.fitted(fit, f"{flicker.name} {clone_of(GATED)}", context, cfg.cloning, measure)
     fit.fitted.load_state_dict(stages[cfg.start])

@@ -65,7 +65,8 @@ def learner(task: Task, method: str, clone: HetStat) -> SoftActorCritic:
     random = task.generators(2)
     if method == CSIL:
         return CoherentSoftImitation(clone, random, task.cfg.coherent())
-    return AbsorbingActorCritic(*task.sizes, random, AdversarialSettings(**task.cfg.sizes()))
+    settings = AdversarialSettings(**task.cfg.sizes(), temperature=task.cfg.temperature)
+    return AbsorbingActorCritic(*task.sizes, random, settings)
 
 
 # ---- decision ----

@@ -26,6 +26,7 @@ from imitation.control.csil_pixels import OfPictures, PixelCoherentImitation
 from imitation.control.pictured import PicturedEnvironments, Pictures, pictured, sighted
 from imitation.envs.control import Environments
 from imitation.envs.pictures import SideView
+from imitation.nn.diverged import diverged
 from imitation.policies import Cloning, HetStat
 from imitation.policies.cloning import Fit
 from imitation.policies.sight import Sight, Sighted
@@ -138,7 +139,7 @@ def _cloned(whole: Task, context: Context) -> tuple[PicturedTask, Sighted, pd.Da
 
     def measure() -> list[dict]:
         task = PicturedTask.of(whole, pictures, both.frozen().sight)
-        returns = _study.returns(task, CoherentActor(OfPictures(both)).mode, fit.diverged)
+        returns = _study.returns(task, CoherentActor(OfPictures(both)).mode, diverged(fit.fitted))
         return task.frame(clone_of(PIXELS), fit.steps, returns)
 
     stages, found = _study.fitted(fit, f"{whole.name} {clone_of(PIXELS)}", context, cfg.cloning, measure)

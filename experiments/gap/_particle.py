@@ -74,7 +74,7 @@ def learner(
     recipe: Recipe, data: Task, proposal: Callable[[Generators], Proposal], random: Generators, objective: Objective
 ) -> Learner:
     """Energies, then what the proposal has to draw, from each member's generator."""
-    energy = recipe.energy(data.inputs.shape[-1], data.actions.shape[-1], random).to(data.inputs.device)
+    energy = recipe.energy(data.inputs.shape[-1], data.actions.shape[-1], random)
     observations = data.input_scaling.scaled(data.inputs).float()
     actions = data.action_scaling.scaled(data.actions).float()
     rates = recipe.learning_rates()

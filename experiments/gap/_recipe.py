@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 
 from experiments.harness.schema import BadInputError, bounded
-from imitation.ebm._optimiser import Schedule, cosine, stepwise
 from imitation.ebm.inference import LangevinMinimiser
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import LongChain, ShortChains
 from imitation.ebm.residual import ResidualEnergy
 from imitation.ebm.schedules import polynomial
+from imitation.nn.optimiser import Schedule, cosine, stepwise
 from imitation.policies.scaling import Scaling
 from imitation.population import Generators
 

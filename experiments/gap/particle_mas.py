@@ -76,7 +76,6 @@ def proposal(cfg: Config, variant: str, random: Generators) -> Proposal:
     if not marginal:
         return cfg.short_chains(form)
     energy = MLPEnergy(0, DIMENSIONS, random, cfg.marginal_hidden, members=len(random))
-    energy = energy.to(random.members[0].device)
     chain = cfg.chain(form, cfg.iterations)
     anchor = cfg.anchor if maximum_entropy else 0.0
     return MarginalSampler(energy, cfg.learning_rates(), cfg.negatives, cfg.bounds, *chain, maximum_entropy, anchor)

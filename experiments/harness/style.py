@@ -20,7 +20,7 @@ PAGE = 6.9  # inches: the full width of a two-column paper
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 DIVERGING = "PuOr"  # for signed maps, centred on zero
-DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 5)))
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 4)))
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
 

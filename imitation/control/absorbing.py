@@ -84,9 +84,8 @@ class AbsorbingActorCritic(DiscriminatorActorCritic):
         yield from super()._values()
         yield self.absorbing_value
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"absorbing_value": self.absorbing_value.clone()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"absorbing_value": self.absorbing_value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

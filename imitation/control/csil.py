@@ -13,19 +13,19 @@ follows alpha, where there it is that of alpha = 1/|A|.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.control.imitation_rows import DemonstrationRows, Noted, gathered, halves
+from imitation.control.imitation_rows import DemonstrationRows, Noted, halves
 from imitation.control.networks import Policy, SmoothCritics
 from imitation.control.replay import Transitions
 from imitation.control.sac import Info, Settings, SoftActorCritic, per_member
 from imitation.policies import tanh_normal
-from imitation.population import Generators, RandomSource, normal_like
+from imitation.population import Generators, RandomSource, normal_like, rows_at
 
 # Per action coordinate and alpha; values are clipped as if no reward were larger. Some are: at a small deviation the
 # log-density grows with the mean, since tanh squeezes actions towards the limits.
@@ -68,10 +68,12 @@ class CoherentSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = [_all(self.alpha), _all(self.prior), _all(self.refinement_rate), _all(self.jacobian)]
+        if not all(isfinite(value) for one in given for value in one) or not isfinite(self.pretraining_rate):
+            raise ValueError(f"{self}: alpha, prior, rates and weights must be finite")
         if min(min(one) for one in given) < 0 or max(given[1]) > 1 or min(given[0]) == 0:
             raise ValueError(f"{self}: alpha must be positive, prior in [0, 1], rates and weights not negative")
-        if self.temperature_rate or self.pretraining < 0:
-            raise ValueError(f"{self}: the temperature must be fixed, steps not negative")
+        if self.temperature_rate or self.pretraining < 0 or self.pretraining_rate <= 0:
+            raise ValueError(f"{self}: the temperature must be fixed, steps not negative, pretraining_rate positive")
 
 
 def _all(value: float | Sequence[float] | None) -> Sequence[float]:
@@ -269,7 +271,7 @@ class CoherentSoftImitation(SoftActorCritic):
         last step of an episode with the first of the next.) The targets end as the critics.
         """
         rows = demonstrations.rows
-        here, note = self.noted(rows).note.chunk(2, -1)
+        here, note = self.note(rows).chunk(2, -1)
         mean, deviation = here.chunk(2, -1)
         reward = self.alpha * (tanh_normal.log_prob(mean, deviation, rows.action) + self.action_dim * log(2))
         known = demonstrations.following_action.isfinite()
@@ -278,8 +280,8 @@ class CoherentSoftImitation(SoftActorCritic):
         losses = []
         for _ in range(self.coherent.pretraining):
             places = demonstrations.places(batch, self.random)
-            chosen = Transitions(*(gathered(value, places) for value in rows))
-            target = self._sarsa_target(chosen, gathered(reward, places), gathered(actions, places))
+            chosen = Transitions(*(rows_at(value, places) for value in rows))
+            target = self._sarsa_target(chosen, rows_at(reward, places), rows_at(actions, places))
             loss, *_ = self._critic_loss(chosen, target, batch)
             optimiser.zero_grad()
             loss.sum().backward()
@@ -306,9 +308,8 @@ class CoherentSoftImitation(SoftActorCritic):
         yield from super()._values()
         yield from self.rewarder.parameters()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"cloned": self.cloned.state_dict(), "rewarder": self.rewarder.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"cloned": self.cloned.state_dict(), "rewarder": self.rewarder.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

@@ -9,6 +9,7 @@ rows too, as the other methods here do. Absorbing states, which Kostrikov et al.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -43,8 +44,9 @@ class AdversarialSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.discriminator_rate <= 0 or self.penalty < 0 or self.form not in REWARDS:
-            raise ValueError(f"{self}: the rate must be positive, the penalty not negative, form in {REWARDS}")
+        fits = isfinite(self.discriminator_rate) and isfinite(self.penalty) and self.form in REWARDS
+        if not fits or self.discriminator_rate <= 0 or self.penalty < 0:
+            raise ValueError(f"{self}: a finite rate above 0, a finite penalty not below, form in {REWARDS}")
 
 
 class DiscriminatorActorCritic(SoftActorCritic):
@@ -90,9 +92,8 @@ class DiscriminatorActorCritic(SoftActorCritic):
         yield from super()._values()
         yield from self.discriminator.parameters()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"discriminator": self.discriminator.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"discriminator": self.discriminator.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

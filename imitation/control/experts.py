@@ -240,9 +240,8 @@ def load(name: str) -> Expert:
     Raises:
         ValueError: none is kept, or its file is not the one that its card describes.
     """
-    path = FOLDER / f"{name}.safetensors"
-    if not path.exists() or not path.with_suffix(".json").exists():
-        kept = sorted(one.stem for one in FOLDER.glob("*.safetensors"))
+    path, kept = FOLDER / f"{name}.safetensors", sorted(one.stem for one in FOLDER.glob("*.safetensors"))
+    if name not in kept or not path.with_suffix(".json").exists():
         raise ValueError(f"expert {name}: none is kept; there are {', '.join(kept) or 'none'}")
     try:
         card = json.loads(path.with_suffix(".json").read_text())

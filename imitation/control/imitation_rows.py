@@ -19,7 +19,7 @@ from imitation.control.training import Plan, Training
 from imitation.demonstrations import Demonstrations
 from imitation.demonstrations.transitions import Transitions as Demonstrated
 from imitation.envs.control import Environments
-from imitation.population import Generators
+from imitation.population import Generators, integers, rows_at
 
 Note = Callable[[Transitions], Float[Tensor, "P B Dn"]]
 
@@ -106,10 +106,13 @@ class DemonstrationRows:
         counts: P numbers of rows.
 
     Raises:
-        ValueError: no member, a member without steps, or members of different widths.
+        ValueError: no member, a member without steps, members of different widths, arrays of different lengths, or
+            numbers that are not finite or actions outside [-1, 1].
     """
 
     def __init__(self, members: Sequence[Steps], device: torch.device | str = "cpu") -> None:
+        for number, one in enumerate(members):
+            _check(one, number)
         self.counts = [len(one.terminated) for one in members]
         widths = {(one.observation.shape[1], one.action.shape[1]) for one in members}
         if not members or min(self.counts) < 1 or len(widths) > 1:
@@ -148,19 +151,27 @@ class DemonstrationRows:
 
     def places(self, batch: int, random: Generators) -> Int[Tensor, "P B"]:
         """Places (P, B) of rows, uniform with replacement, by each member's generator."""
-        device = self.rows.reward.device
-        members = zip(self.counts, random.members, strict=True)
-        return torch.stack([torch.randint(n, (batch,), generator=one, device=device) for n, one in members])
+        return integers(random, self.counts, batch)
 
     def at(self, places: Int[Tensor, "P B"]) -> Transitions:
         """The rows at places (P, B)."""
-        rows = Transitions(*(gathered(value, places) for value in self.rows))
-        return Noted.of(rows, gathered(self.rows.note, places)) if isinstance(self.rows, Noted) else rows
+        rows = Transitions(*(rows_at(value, places) for value in self.rows))
+        return Noted.of(rows, rows_at(self.rows.note, places)) if isinstance(self.rows, Noted) else rows
 
 
-def gathered(value: Float[Tensor, "P T *rest"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B *rest"]:
-    """Each member's rows at places (P, B)."""
-    return torch.stack([mine.index_select(0, one) for mine, one in zip(value, places, strict=True)])
+def _check(steps: Steps, member: int) -> None:
+    rows, shapes = len(steps.terminated), [value.shape for value in steps]
+    observed, acted = (rows, *steps.observation.shape[1:]), (rows, *steps.action.shape[1:])
+    if shapes != [observed, acted, observed, (rows,), acted]:
+        raise ValueError(f"member {member}: arrays of shapes {shapes} do not fit together")
+    for name, value in zip(steps._fields[:-1], steps[:-1], strict=True):
+        if not np.isfinite(value).all():
+            raise ValueError(f"member {member}: {name} must be finite")
+    for name in ("action", "following_action"):
+        if (np.abs(getattr(steps, name)) > 1).any():  # a following action that is not known is NaN
+            raise ValueError(f"member {member}: {name} must lie in [-1, 1]")
+    if not np.isin(steps.terminated, (0, 1)).all():
+        raise ValueError(f"member {member}: terminated must be 0 or 1")
 
 
 def _padded(arrays: list[np.ndarray], device: torch.device | str) -> Tensor:
@@ -202,7 +213,7 @@ class NotedReplay(Replay):
 
     def at(self, places: Int[Tensor, "P B"]) -> Noted:
         """The transitions at places (P, B), with their notes."""
-        return Noted.of(super().at(places), gathered(self.notes, places))
+        return Noted.of(super().at(places), rows_at(self.notes, places))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of what is held."""
@@ -220,7 +231,7 @@ class ImitationTraining(Training):
         learner: an imitation learner.
         environments, plan: as in `Training`.
         replay: a `NotedReplay` for a learner that takes notes; then the demonstrations are annotated too.
-        demonstrations: of the same members.
+        demonstrations: of the same members; this training writes its notes on a copy.
     """
 
     def __init__(
@@ -232,7 +243,7 @@ class ImitationTraining(Training):
         demonstrations: DemonstrationRows,
     ) -> None:
         super().__init__(learner, environments, replay, plan)
-        self.demonstrations = demonstrations
+        self.demonstrations = copy(demonstrations)
         self._annotate()
 
     def rows(self) -> Transitions:

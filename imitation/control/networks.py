@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
-from imitation.policies._elu import orthogonal
-from imitation.population import Generators, RandomSource, normal_like, uniform_like
+from imitation.nn.initial import orthogonal
+from imitation.nn.products import layer
+from imitation.population import Generators, RandomSource, device_of, normal_like, uniform_like
 
 NORM_FLOOR = 1e-5  # added to the variance in a layer norm
 LOG_DEVIATION = (-20.0, 2.0)  # where the log of the actor's deviation is held, as in Haarnoja et al. 2018's code
@@ -30,7 +30,7 @@ class Perceptron(nn.Module):
     def __init__(self, widths: Sequence[int], random: Generators, copies: int = 1) -> None:
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        like = torch.empty(0, device=random.members[0].device)
+        like = torch.empty(0, device=device_of(random))
         for width, out in pairwise(widths):
             for kind, rows in ((self.weights, width), (self.biases, 1)):
                 start = like.new_empty(len(random), copies, rows, out)
@@ -73,7 +73,7 @@ class SmoothPerceptron(nn.Module):
 
     def __init__(self, widths: Sequence[int], random: Generators, copies: int = 1) -> None:
         super().__init__()
-        dtype, device = torch.get_default_dtype(), random.members[0].device
+        dtype, device = torch.get_default_dtype(), device_of(random)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for width, out in pairwise(widths):
             drawn = torch.stack([orthogonal(width, out, random, dtype).detach() for _ in range(copies)], 1)

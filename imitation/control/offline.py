@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from imitation.control.csil import CoherentSettings, CoherentSoftImitation
-from imitation.control.imitation_rows import DemonstrationRows, Steps, gathered, joined
+from imitation.control.imitation_rows import DemonstrationRows, Steps, joined
 from imitation.control.replay import Transitions
 from imitation.control.training import Plan, Save
 from imitation.envs.control import Environments
-from imitation.population import Generators, uniform_like
+from imitation.population import Generators, rows_at, uniform_like
 
 Act = Callable[[Float[Tensor, "P E Do"]], Float[Tensor, "P E Da"]]
 
@@ -75,7 +75,7 @@ def mixture(demonstrations: DemonstrationRows, data: DemonstrationRows) -> Demon
     halves = [(one, torch.stack([places % count for count in one.counts])) for one in (demonstrations, data)]
     both = copy(data)
     both.rows = joined(*(one.at(chosen) for one, chosen in halves))
-    both.following_action = torch.cat([gathered(one.following_action, chosen) for one, chosen in halves], 1)
+    both.following_action = torch.cat([rows_at(one.following_action, chosen) for one, chosen in halves], 1)
     both.counts = [2 * most] * len(data.counts)
     return both
 

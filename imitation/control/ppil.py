@@ -7,6 +7,7 @@ reward has no gradient through the Bellman error, which is taken as an absolute 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -46,8 +47,9 @@ class ProximalPointSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reward_rate <= 0 or self.critic_updates < 1 or self.sharpness < 0:
-            raise ValueError(f"{self}: reward_rate and critic_updates must be positive, sharpness not negative")
+        finite = isfinite(self.reward_rate) and isfinite(self.sharpness)
+        if not finite or self.reward_rate <= 0 or self.critic_updates < 1 or self.sharpness < 0:
+            raise ValueError(f"{self}: finite reward_rate and critic_updates above 0, a finite sharpness not below")
 
 
 class ProximalPoint(SoftActorCritic):
@@ -116,9 +118,8 @@ class ProximalPoint(SoftActorCritic):
         yield from super()._values()
         yield from self.rewarder.parameters()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
-        return super().state_dict() | {"rewarder": self.rewarder.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"rewarder": self.rewarder.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s."""

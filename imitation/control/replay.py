@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from imitation.population import Generators
+from imitation.population import Generators, integers, rows_at
 
 
 class Transitions(NamedTuple):
@@ -75,13 +75,11 @@ class Replay:
         """
         if not self.added:
             raise ValueError("an empty replay has nothing to sample")
-        device = self.rows.device
-        chosen = [torch.randint(len(self), (batch,), generator=one, device=device) for one in random.members]
-        return self.at(torch.stack(chosen))
+        return self.at(integers(random, len(self), batch))
 
     def at(self, places: Int[Tensor, "P B"]) -> Transitions:
         """The transitions at places (P, B)."""
-        rows = torch.stack([mine.index_select(0, one) for mine, one in zip(self.rows, places, strict=True)])
+        rows = rows_at(self.rows, places)
         parts = {name: rows[..., part] for name, part in self.offsets.items()}
         return Transitions(
             **{name: value[..., 0] if name in ("reward", "terminated") else value for name, value in parts.items()}

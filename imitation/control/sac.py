@@ -7,6 +7,7 @@ the temperature. An imitation algorithm is this class with another `reward`, `cr
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from imitation.control.networks import Actor, Critics, Policy
 from imitation.control.replay import Transitions
-from imitation.population import Generators, uniform_like
+from imitation.population import Generators, device_of, random_states, restore, uniform_like
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Settings:
         if min([*self.hidden, self.copies]) < 1 or not 0 <= self.discount < 1 or not 0 < self.smoothing <= 1:
             raise ValueError(f"{self}: widths and copies at least 1, 0 <= discount < 1, 0 < smoothing <= 1")
         temperatures = self.temperature if isinstance(self.temperature, Sequence) else [self.temperature]
-        if min(self.actor_rate, self.critic_rate, *temperatures) <= 0 or self.temperature_rate < 0:
+        positive = [self.actor_rate, self.critic_rate, *temperatures]
+        if not all(map(isfinite, [*positive, self.temperature_rate, self.target_entropy])):
+            raise ValueError(f"{self}: rates, temperature and target_entropy must be finite")
+        if min(positive) <= 0 or self.temperature_rate < 0:
             raise ValueError(f"{self}: rates and the temperature must be positive (temperature_rate may be 0)")
 
 
@@ -192,12 +196,15 @@ class SoftActorCritic:
         yield from self.critics.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on."""
+        """A copy of all that the next update depends on."""
+        return copy.deepcopy(self._state())  # torch's are the living tensors, which the next update changes
+
+    def _state(self) -> dict[str, Any]:
         return {
             "actor": self.actor.state_dict(), "critics": self.critics.state_dict(),
-            "targets": self.targets.state_dict(), "log_temperature": self.log_temperature.detach().clone(),
+            "targets": self.targets.state_dict(), "log_temperature": self.log_temperature.detach(),
             "optimisers": {name: one.state_dict() for name, one in self.optimisers.items()},
-            "random": [one.get_state() for one in self.random.members], "updates": self.updates,
+            "random": random_states(self.random), "updates": self.updates,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -208,8 +215,7 @@ class SoftActorCritic:
             self.log_temperature.copy_(state["log_temperature"])
         for name, one in self.optimisers.items():
             one.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # torch would go on in the state's tensors
-        for generator, one in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(one)
+        restore(self.random, state["random"])
         self.updates = state["updates"]
 
 
@@ -222,4 +228,4 @@ def per_member(value: float | Sequence[float], random: Generators) -> Float[Tens
     given = list(value) if isinstance(value, Sequence) else [value] * len(random)
     if len(given) != len(random):
         raise ValueError(f"{given}: one number for all members or one for each of {len(random)}")
-    return torch.tensor(given, dtype=torch.get_default_dtype(), device=random.members[0].device)[:, None]
+    return torch.tensor(given, dtype=torch.get_default_dtype(), device=device_of(random))[:, None]

@@ -66,7 +66,7 @@ def load_minari(dataset: str | Path) -> Demonstrations:
         ValueError: one line: there is no such dataset, it cannot be read, or it does not pass the checks.
     """
     task, episodes = read_minari(dataset)
-    with refusing(_find(dataset)):
+    with refusing(dataset_folder(dataset)):
         return Demonstrations(task.environment, task.low, task.high, episodes, task.arguments, task.observation_dim)
 
 
@@ -79,7 +79,7 @@ def read_minari(dataset: str | Path, count: int | None = None) -> tuple[Task, li
     Raises:
         DemonstrationError: a ValueError of one line: there is no such dataset, or it cannot be read.
     """
-    folder = _find(dataset)
+    folder = dataset_folder(dataset)
     with refusing(folder, "a Minari dataset"):
         task, announced = _read_metadata(folder / "data")
         wanted = announced["total_episodes"] if count is None else min(count, announced["total_episodes"])
@@ -90,7 +90,12 @@ def read_minari(dataset: str | Path, count: int | None = None) -> tuple[Task, li
         return task, episodes
 
 
-def _find(dataset: str | Path) -> Path:
+def dataset_folder(dataset: str | Path) -> Path:
+    """The folder of a Minari dataset: itself, or the id of one under Minari's root.
+
+    Raises:
+        DemonstrationError: a ValueError of one line: there is none.
+    """
     folder = Path(dataset)
     if not folder.is_dir() and isinstance(dataset, str):
         root = Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))
@@ -121,6 +126,9 @@ def _read_metadata(data: Path) -> tuple[Task, dict[str, Any]]:
     assert isinstance(spec, EnvSpec)
     if ":" in spec.id:
         raise ValueError(f"environment={spec.id!r}: names a module to be imported, which no file may do")
+    if spec.additional_wrappers:
+        names = ", ".join(str(one.name) for one in spec.additional_wrappers)
+        raise ValueError(f"recorded behind wrappers, which may change what is observed, done and rewarded: {names}")
     limit = spec.max_episode_steps
     if not isinstance(spec.kwargs, dict) or not (limit is None or (type(limit) is int and limit > 0)):
         raise ValueError(f"its environment has kwargs={spec.kwargs!r}, max_episode_steps={limit!r}")

@@ -10,7 +10,7 @@ from imitation.demonstrations.canonical import Loaded, canonical
 from imitation.demonstrations.episodes import DemonstrationError, Demonstrations, Episode
 from imitation.demonstrations.minari_folder import read_minari
 from imitation.demonstrations.npz_file import read_npz
-from imitation.demonstrations.task import Task, make, task_of
+from imitation.demonstrations.task import Task, constructor_arguments, make, task_of
 
 EXPERT = "expert"
 
@@ -30,7 +30,7 @@ def load_demonstrations(
             such as "mujoco/hopper/expert-v0".
         environment: what the demonstrations must be of. An npz file needs it. A Minari dataset names its own, which is
             not built here, but whoever builds it later runs what the file asks for: give it where that is not trusted.
-        options: of the environment, passed to `gymnasium.make`.
+        options: of the environment, passed to `gymnasium.make`; a Minari dataset must have been recorded with the same.
         episodes: take the first so many; all where it is None, which an expert has no use for.
         seed: of an expert's episodes.
 
@@ -96,7 +96,11 @@ def _wanted(environment: str, options: Mapping[str, Any] | None) -> Task:
 
 
 def _agreed(recorded: Task, wanted: Task | None) -> Task:
-    """The task of a dataset, whose recorder's bounds its actions obey, with the time limit of the one asked for."""
+    """The task of a dataset, whose recorder's bounds its actions obey, with the time limit of the one asked for.
+
+    Raises:
+        DemonstrationError: one line: the two have other sizes or other arguments of their constructor.
+    """
     if wanted is None:
         return recorded
     for name in ("environment", "observation_dim"):
@@ -104,4 +108,9 @@ def _agreed(recorded: Task, wanted: Task | None) -> Task:
             raise DemonstrationError(f"{name} is {getattr(recorded, name)}, must be {getattr(wanted, name)}")
     if len(recorded.low) != len(wanted.low):
         raise DemonstrationError(f"actions have {len(recorded.low)} entries, must have {len(wanted.low)}")
+    found, needed = constructor_arguments(recorded), constructor_arguments(wanted)
+    for name in sorted(found.keys() | needed.keys()):
+        if name not in found or name not in needed or found[name] != needed[name]:
+            told = [repr(each[name]) if name in each else "not set" for each in (found, needed)]
+            raise DemonstrationError(f"recorded with {name} {told[0]}, wanted is {told[1]}")
     return wanted._replace(low=recorded.low, high=recorded.high)

@@ -1,14 +1,20 @@
 """What demonstrations are of: an environment, and what its observations and actions look like."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from imitation.demonstrations.episodes import DemonstrationError
 from imitation.envs import making
 from imitation.envs.making import check_box
+
+RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom",
+             "visual_options")  # fmt: skip
+MAKING = ("max_episode_steps", "disable_env_checker")  # are `gymnasium.make`'s own
 
 
 class Task(NamedTuple):
@@ -49,3 +55,23 @@ def task_of(env: gym.Env, options: Mapping[str, Any] | None) -> Task:
     actions, observations = check_box("action", env.action_space), check_box("observation", env.observation_space)
     limit = env.spec.max_episode_steps
     return Task(env.spec.id, dict(options or {}), actions.low, actions.high, observations.shape[0], limit)
+
+
+def constructor_arguments(task: Task) -> dict[str, Any]:
+    """What a registered environment's constructor is given, defaults included; without what serves rendering alone."""
+    spec = gym.registry[task.environment]
+    assert spec.entry_point is not None
+    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    parameters = inspect.signature(creator).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    given = defaults | spec.kwargs | dict(task.arguments)
+    return {name: _as_json(value) for name, value in given.items() if name not in RENDERING + MAKING}
+
+
+def _as_json(value: Any) -> Any:
+    """Tuples and arrays as lists, which is how JSON gives them back."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _as_json(one) for name, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, tuple | list) else value

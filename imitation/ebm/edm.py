@@ -10,6 +10,7 @@ and, in the official code though not in the paper, rho^2. The samples come from 
 some Langevin steps at every update. Without the state term this is behavioural cloning.
 """
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,18 +20,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from imitation.ebm._optimiser import Adam
 from imitation.ebm.sgld import OFFICIAL_ALPHA, OFFICIAL_REINITIALISED, OFFICIAL_SIGMA, OFFICIAL_STEPS, kernel
-from imitation.policies._fit import Network
-from imitation.population import Generators, uniform_like
+from imitation.nn.diverged import diverged, mark_diverged
+from imitation.nn.optimiser import Adam
+from imitation.nn.relu import ReluNetwork
+from imitation.population import Generators, integers, random_states, restore, uniform_like
 
 Pairs = tuple[Tensor, Tensor]  # states (T, D) and actions (T,), integers, of one member
 
 
-class LogSumExp(Network):
+class LogSumExp(ReluNetwork):
     """P perceptrons with ELU between the layers, and the logarithm of their summed exponentials as a log-density.
 
-    Arguments and start are those of `Network`. With one output the log-density is the output itself.
+    Arguments and start are those of `ReluNetwork`. With one output the log-density is the output itself.
     """
 
     def forward(self, value: Float[Tensor, "P B D"]) -> Float[Tensor, "P B A"]:
@@ -85,7 +87,8 @@ class StateTerm:
 
     def __post_init__(self) -> None:
         bad = min(self.alpha, self.steps, self.buffer) <= 0 or min(self.sigma, self.square) < 0
-        if bad or not 0 <= self.reinitialised <= 1:
+        finite = all(map(math.isfinite, (self.alpha, self.sigma, self.square)))
+        if bad or not finite or not 0 <= self.reinitialised <= 1:
             raise ValueError(f"{self}: sizes must be positive, weights not negative, a probability in [0, 1]")
 
 
@@ -160,7 +163,7 @@ class DistributionMatching:
     @property
     def diverged(self) -> Bool[Tensor, " P"]:
         """Members with weights that are not finite."""
-        return torch.stack([part.spoilt() for part in self.densities]).any(0)
+        return torch.stack([diverged(part) for part in self.densities]).any(0)
 
     @torch.no_grad()
     def act(self, states: Float[Tensor, "P N D"]) -> Int[Tensor, "P N"]:
@@ -180,7 +183,7 @@ class DistributionMatching:
         failed = ~loss.detach().isfinite()
         if bool(failed.any()):
             for part in self.densities:
-                part.spoil(failed)
+                mark_diverged(part, failed)
         return Info(cross_entropy.detach(), rho.detach())
 
     def loss(self, batch: Batch, samples: Float[Tensor, "P B D"] | None) -> tuple[Tensor, Tensor]:
@@ -208,10 +211,8 @@ class DistributionMatching:
         """Chains of each member, picked at random and moved on; those that are used are put back where they were."""
         term = self.term
         assert term is not None
-        device, count = self.buffer.device, used.shape[1]
-        drawn = [torch.randint(term.buffer, (count,), generator=one, device=device) for one in self.chains.members]
-        places = torch.stack(drawn)
-        members = torch.arange(len(places), device=device)[:, None].expand_as(places)
+        places = integers(self.chains, term.buffer, used.shape[1])
+        members = torch.arange(len(places), device=places.device)[:, None].expand_as(places)
         start = self.buffer[members, places]
         afresh = uniform_like(start[..., :1], self.chains) < term.reinitialised
         start = torch.where(afresh, uniform_like(start, self.chains, -1.0, 1.0), start)
@@ -225,7 +226,7 @@ class DistributionMatching:
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that an update changes."""
-        generators = [one.get_state() for source in (self.random, self.chains) for one in source.members]
+        generators = [random_states(source) for source in (self.random, self.chains)]
         networks = [{name: value.clone() for name, value in part.state_dict().items()} for part in self.densities]
         state = {"networks": networks, "adam": deepcopy(self._adam.state_dict()), "generators": generators}
         return state | ({"buffer": self.buffer.clone()} if self.term else {})
@@ -235,9 +236,8 @@ class DistributionMatching:
         for part, values in zip(self.densities, state["networks"], strict=True):
             part.load_state_dict(values)
         self._adam.load_state_dict(state["adam"])
-        every = [one for source in (self.random, self.chains) for one in source.members]
-        for generator, value in zip(every, state["generators"], strict=True):
-            generator.set_state(value)
+        for source, values in zip((self.random, self.chains), state["generators"], strict=True):
+            restore(source, values)
         if self.term:
             self.buffer.copy_(state["buffer"])
 

@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import Adam, Schedule
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Proposal
-from imitation.population import Generators
+from imitation.nn.diverged import diverged
+from imitation.nn.optimiser import Adam, Schedule
+from imitation.population import Generators, integers, random_states, restore, rows_at
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # energies (P, B) and (P, B, M) -> (P, B)
 
@@ -123,8 +124,7 @@ class Learner:
     @property
     def diverged(self) -> Bool[Tensor, "P"]:
         """Members whose weights are no longer finite: they stay so, and disturb no other."""
-        finite = torch.stack([one.detach().isfinite().flatten(1).all(1) for one in self.energy.parameters()])
-        return ~finite.all(0)
+        return diverged(self.energy)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on but for the data: training goes on as if never stopped."""
@@ -132,7 +132,7 @@ class Learner:
             "energy": self.energy.state_dict(),
             "adam": self._adam.state_dict(),
             "proposal": self.proposal.state_dict(),
-            "random": [one.get_state() for one in self.random.members],
+            "random": random_states(self.random),
         }
         return copy.deepcopy(state)  # torch's state_dict are the living tensors, which the next step changes
 
@@ -141,15 +141,11 @@ class Learner:
         self.energy.load_state_dict(state["energy"])
         self._adam.load_state_dict(state["adam"])
         self.proposal.load_state_dict(state["proposal"])
-        for generator, value in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(value.cpu())
+        restore(self.random, state["random"])
 
     def _draw(self) -> tuple[Tensor, Tensor]:
-        rows, device = self._observations.shape[1], self._observations.device
-        chosen = [torch.randint(rows, (self.batch,), generator=one, device=device) for one in self.random.members]
-        pairs = zip(self._observations, self._actions, chosen, strict=True)
-        observation, action = zip(*((x[index], y[index]) for x, y, index in pairs), strict=True)
-        return torch.stack(observation), torch.stack(action)
+        chosen = integers(self.random, self._observations.shape[1], self.batch)
+        return rows_at(self._observations, chosen), rows_at(self._actions, chosen)
 
 
 def _check(energy: MLPEnergy, observations: Tensor, actions: Tensor, generators: int, batch: int) -> None:

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import Adam, Schedule
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Actions, Proposal, check_samples, uniform_actions
+from imitation.nn.optimiser import Adam, Schedule
 from imitation.population import RandomSource
 
 
@@ -35,7 +35,7 @@ class MarginalSampler(Proposal):
         anchor: weight of that L2 term, which holds energies near zero.
 
     Raises:
-        ValueError: a model of observations, no samples, an empty box, or a negative weight.
+        ValueError: a model of observations, no samples, an empty box, a negative weight, or one of a loss without it.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class MarginalSampler(Proposal):
         check_samples(samples, bounds)
         if energy.observation_dim or not anchor >= 0:
             raise ValueError(f"observation_dim={energy.observation_dim}, anchor={anchor}: must be 0, and not negative")
+        if anchor and not maximum_entropy:
+            raise ValueError(f"anchor={anchor}: must be 0 without maximum_entropy")
         self.energy, self.samples, self.bounds = energy, samples, bounds
         self.kernel, self.step_sizes = kernel, list(step_sizes)
         self.maximum_entropy, self.anchor = maximum_entropy, anchor

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import heaviside_, layer, linear, packed, pass_, relu_
 from imitation.ebm.langevin import Gradient
-from imitation.population import RandomSource, normal_like
+from imitation.nn.products import heaviside_, layer, linear, packed, pass_, relu_
+from imitation.population import RandomSource, device_of, normal_like
 
 ROWS = 2048  # samples handled at a time: their activations stay in the cache, and there are few calls
 
@@ -50,7 +50,8 @@ class MLPEnergy(nn.Module):
             raise ValueError(f"{observation_dim=}, {action_dim=}, {hidden=}, {members=}: sizes must be positive")
         self.observation_dim, self.action_dim = observation_dim, action_dim
         widths = [observation_dim + action_dim, *hidden, 1]
-        start = [torch.empty(members, rows, out) for a, out in pairwise(widths) for rows in (a, 1)]
+        device = device_of(random)
+        start = [torch.empty(members, rows, out, device=device) for a, out in pairwise(widths) for rows in (a, 1)]
         values = [nn.Parameter(normal_like(empty, random) * std) for empty in start]
         self.weights, self.biases = nn.ParameterList(values[::2]), nn.ParameterList(values[1::2])
 

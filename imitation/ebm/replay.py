@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import Schedule
 from imitation.ebm.implicit import Learner, Loss, Objective
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import Actions, Proposal, check_samples
-from imitation.population import Generators, RandomSource, uniform_like
+from imitation.nn.optimiser import Schedule
+from imitation.population import Generators, RandomSource, device_of, uniform_like
 
 
 def of_pairs(energy: MLPEnergy) -> MLPEnergy:
@@ -79,7 +79,7 @@ class ReplayBuffer(Proposal):
         check_samples(samples, bounds)
         if min(dimensions, rows) < 1 or not 0 <= fresh <= 1:
             raise ValueError(f"{dimensions=}, {rows=}, {fresh=}: sizes must be positive, a probability in [0, 1]")
-        empty = torch.empty(len(random), rows, dimensions, device=random.members[0].device)
+        empty = torch.empty(len(random), rows, dimensions, device=device_of(random))
         self.rows = uniform_like(empty, random, *bounds)
         self.samples, self.bounds, self.fresh = samples, bounds, fresh
         self.kernel, self.step_sizes, self.precision = kernel, list(step_sizes), precision

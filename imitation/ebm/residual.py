@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from imitation.ebm._linear import heaviside_, layer, linear, packed
 from imitation.ebm.langevin import Gradient
 from imitation.ebm.mlp import ROWS, MLPEnergy
+from imitation.nn.products import heaviside_, layer, linear, packed
 from imitation.population import RandomSource, normal_like
 
 FIRST = 15  # power iterations before the first use, as torch's own spectral normalisation takes

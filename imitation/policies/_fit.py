@@ -1,57 +1,21 @@
-"""What the policies of this folder share: networks for a population, and the loop that fits them to demonstrations."""
+"""What least squares and mixtures share: the loop that fits a population of networks to demonstrations."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import cos, isfinite, pi
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from imitation.nn.diverged import diverged, mark_diverged
+from imitation.nn.relu import ReluNetwork
 from imitation.policies.scaling import Scaling
-from imitation.population import Generators, uniform_like
+from imitation.population import Generators, integers, rows_at
 
 Progress = Callable[[float, float], None]
 DECAY = 0.99  # by what an exponential schedule multiplies the learning rate, as in the code of Florence et al. 2021
-
-
-class Network(nn.Module):
-    """P independent multilayer perceptrons with ReLU between the layers.
-
-    Weights have the shape (P, in, out), biases (P, 1, out); both start uniform on +-1/sqrt(in), as torch's `Linear`,
-    drawn layer by layer, weight before bias.
-
-    Args:
-        widths: of the inputs, of the hidden layers if any, and of the outputs.
-        random: one generator per member.
-        like: gives the type and the device.
-    """
-
-    def __init__(self, widths: Sequence[int], random: Generators, like: Float[Tensor, "..."]) -> None:
-        super().__init__()
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for width, out in pairwise(widths):
-            for kind, rows in ((self.weights, width), (self.biases, 1)):
-                start = like.new_empty(len(random), rows, out)
-                kind.append(nn.Parameter(uniform_like(start, random, -(width**-0.5), width**-0.5)))
-
-    def forward(self, value: Float[Tensor, "P B Dx"]) -> Float[Tensor, "P B Do"]:
-        """Inputs (P, B, Dx) -> outputs (P, B, Do)."""
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            value = torch.baddbmm(bias, value.relu() if layer else value, weight)
-        return value
-
-    @torch.no_grad()
-    def spoil(self, members: Bool[Tensor, " P"]) -> None:
-        """Set every weight of these members to NaN: no later update brings them back."""
-        for value in self.parameters():
-            value[members] = torch.nan
-
-    def spoilt(self) -> Bool[Tensor, " P"]:
-        """Which members have a weight that is not finite, (P,)."""
-        return torch.stack([~value.detach().isfinite().all(2).all(1) for value in self.parameters()]).any(0)
 
 
 @dataclass(frozen=True)
@@ -66,7 +30,7 @@ class Policy:
         diverged: (P,), the members whose loss or weights were once not finite.
     """
 
-    network: Network
+    network: ReluNetwork
     action: Callable[[Tensor], Tensor]
     input_scaling: Scaling
     action_scaling: Scaling
@@ -158,7 +122,7 @@ class Learner(ABC):
             raise ValueError(f"{shapes}, {steps=}: members and rows must agree, and there must be a step")
         scalings = Scaling.min_max(inputs), Scaling.min_max(actions)
         data = [scaling.scaled(value) for scaling, value in zip(scalings, (inputs, actions), strict=True)]
-        network = Network([inputs.shape[2], *self.hidden, self.width(actions.shape[2])], random, inputs)
+        network = ReluNetwork([inputs.shape[2], *self.hidden, self.width(actions.shape[2])], random, inputs)
         optimiser = torch.optim.Adam(network.parameters(), fused=True)
         for step in range(steps):
             optimiser.param_groups[0]["lr"] = self.rate(step, steps)
@@ -169,15 +133,13 @@ class Learner(ABC):
             optimiser.step()
             failed = ~loss.detach().isfinite()
             if bool(failed.any()):
-                network.spoil(failed)
+                mark_diverged(network, failed)
             if progress:
                 progress(step + 1, steps)
-        return Policy(network, self.action, *scalings, network.spoilt())
+        return Policy(network, self.action, *scalings, diverged(network))
 
 
 def _minibatch(data: Sequence[Tensor], random: Generators, rows: int, batch: int) -> list[Tensor]:
     """The same rows of each (P, T, D), drawn with replacement by each member: (P, batch, D)."""
-    device = data[0].device
-    chosen = torch.stack([torch.randint(rows, (batch,), generator=one, device=device) for one in random.members])
-    members = torch.arange(len(random), device=device)[:, None]
-    return [value[members, chosen] for value in data]
+    chosen = integers(random, rows, batch)
+    return [rows_at(value, chosen) for value in data]

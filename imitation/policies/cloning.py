@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from imitation.nn.diverged import diverged, mark_diverged
 from imitation.policies._tanh_normal import log_prob
-from imitation.population import Generators
+from imitation.population import Generators, integers, random_states, restore, rows_at
 
 Progress = Callable[[float, float], None]
 
@@ -110,7 +111,7 @@ class Cloning:
             fit.step()
             if progress:
                 progress(fit.steps, steps)
-        return fit.diverged
+        return diverged(policy)
 
 
 class Fit:
@@ -147,25 +148,23 @@ class Fit:
         self.optimiser.step()
         self.diverged |= ~loss.detach().isfinite()
         if bool(self.diverged.any()):
-            spoil(self.fitted, self.diverged)
+            mark_diverged(self.fitted, self.diverged)
         self.steps += 1
 
     def loss(self) -> Float[Tensor, " P"]:
         """Each member's, (P,), of rows that are drawn now."""
         chosen = self.drawn()
-        return LOSSES[self.cloning.loss](self.fitted, at(self.observations, chosen), at(self.actions, chosen))
+        return LOSSES[self.cloning.loss](self.fitted, rows_at(self.observations, chosen), rows_at(self.actions, chosen))
 
     def drawn(self) -> Int[Tensor, "P B"]:
         """Row numbers (P, batch), drawn with replacement by each member."""
-        size, device = (self.cloning.batch,), self.actions.device
-        members = zip(self.rows, self.random.members, strict=True)
-        return torch.stack([torch.randint(rows, size, generator=one, device=device) for rows, one in members])
+        return integers(self.random, self.rows, self.cloning.batch)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, but for the data."""
         state = {
             "fitted": self.fitted.state_dict(), "optimiser": self.optimiser.state_dict(), "steps": self.steps,
-            "diverged": self.diverged, "random": [one.get_state() for one in self.random.members],
+            "diverged": self.diverged, "random": random_states(self.random),
         }  # fmt: skip
         return deepcopy(state)  # torch's are the living tensors, which the next step changes
 
@@ -174,20 +173,7 @@ class Fit:
         self.fitted.load_state_dict(state["fitted"])
         self.optimiser.load_state_dict(deepcopy(state["optimiser"]))  # torch would go on in the state's tensors
         self.steps, self.diverged = state["steps"], state["diverged"].clone()
-        for generator, value in zip(self.random.members, state["random"], strict=True):
-            generator.set_state(value.cpu())
-
-
-@torch.no_grad()
-def spoil(policy: nn.Module, members: Bool[Tensor, " P"]) -> None:
-    """Set every parameter of these members to NaN: no later update brings them back."""
-    for value in policy.parameters():
-        value[members] = torch.nan
-
-
-def at(data: Float[Tensor, "P T D"], places: Int[Tensor, "P B"]) -> Float[Tensor, "P B D"]:
-    """Each member's rows at places (P, B): (P, B, D)."""
-    return data.gather(1, places[..., None].expand(-1, -1, data.shape[-1]))
+        restore(self.random, state["random"])
 
 
 def _check(observations: Tensor, actions: Tensor, random: Generators, rows: Sequence[int]) -> None:

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
-from imitation.policies._elu import EluNetwork, filled
+from imitation.nn.elu import EluNetwork
+from imitation.nn.initial import filled
+from imitation.nn.products import layer
 from imitation.policies._tanh_normal import log_prob
-from imitation.population import Generators, normal_like
+from imitation.population import Generators, device_of, normal_like
 
 LARGEST_VARIANCE = 0.75  # of the Normal before tanh, near that of the uniform prior's atanh (pi^2 / 12)
 SMALLEST_SQUARE = 1e-5  # added under the root, so that the deviation has a floor
@@ -152,7 +153,7 @@ class TriangularFactor(nn.Module):
         self.corners = filled(0.0, random, dtype, blocks, block, columns)
         below = [features - block * (number + 1) for number in range(blocks - 1)]
         self.below = nn.ParameterList([filled(0.0, random, dtype, rows, columns) for rows in below])
-        ones = torch.ones(block, block, dtype=dtype, device=random.members[0].device)
+        ones = torch.ones(block, block, dtype=dtype, device=device_of(random))
         self.register_buffer("strictly_lower", ones.tril(-1).repeat(1, action_dim), persistent=False)
         self.register_buffer("diagonal", torch.eye(block).to(ones).repeat(1, action_dim), persistent=False)
 

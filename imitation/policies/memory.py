@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from imitation.population import Generators, uniform_like
+from imitation.population import Generators, device_of, uniform_like
 
 
 class Memory(nn.Module, ABC):
@@ -89,7 +89,7 @@ class GatedMemory(Memory):
         if min(observation_dim, units) < 1:
             raise ValueError(f"{observation_dim=}, {units=}: must be positive")
         self.units, self.width = units, units + observation_dim
-        like = torch.empty(0, device=random.members[0].device)
+        like = torch.empty(0, device=device_of(random))
 
         def start(rows: int) -> nn.Parameter:
             drawn = uniform_like(like.new_empty(len(random), rows, 3 * units), random, -(units**-0.5), units**-0.5)

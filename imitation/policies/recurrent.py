@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from imitation.policies.cloning import Cloning, Fit, at, faithful_loss
+from imitation.policies.cloning import Cloning, Fit, faithful_loss
 from imitation.policies.memory import Memory
-from imitation.population import Generators
+from imitation.population import Generators, rows_at
 
 
 class RecurrentFit(Fit):
@@ -70,11 +70,13 @@ class RecurrentFit(Fit):
         rows = torch.tensor(self.rows, device=first.device)[:, None, None]
         places = ((first[..., None] + torch.arange(self.length, device=first.device)) % rows).flatten(1)
         shape = (*first.shape, self.length)
-        observation = at(self.observations, places).view(*shape, -1)
-        before = at(self.stored, (first - 1).clamp(min=0))  # of no account at the first row: an episode begins there
+        observation = rows_at(self.observations, places).view(*shape, -1)
+        before = rows_at(
+            self.stored, (first - 1).clamp(min=0)
+        )  # of no account at the first row: an episode begins there
         states = self.memory.unroll(observation, self.fresh.gather(1, places).view(shape), before).flatten(1, 2)
         self.stored.scatter_(1, places[..., None].expand_as(states), states.detach())
-        return faithful_loss(self.policy, states, at(self.actions, places))
+        return faithful_loss(self.policy, states, rows_at(self.actions, places))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, but for the data."""

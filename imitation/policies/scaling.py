@@ -84,4 +84,6 @@ def _range(data: Tensor) -> tuple[Tensor, Tensor]:
 def _rows(statistic: Tensor, value: Tensor) -> Tensor:
     """A statistic (P, 1, D) as (P, 1, ..., 1, D), in the type of the values that it moves."""
     members, _, coordinates = statistic.shape
+    if len(value) != members:
+        raise ValueError(f"values of {len(value)} members, the scaling is of {members}")
     return statistic.to(value).reshape(members, *(1,) * (value.ndim - 2), coordinates)

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
+from imitation.nn.products import layer
 from imitation.policies.hetstat import HetStat
-from imitation.population import Generators, uniform_like
+from imitation.population import Generators, device_of, uniform_like
 
 KERNELS, STRIDES = (4, 3, 3), (2, 2, 1)
 
@@ -40,7 +40,7 @@ class Sight(nn.Module):
         if min(*shape, *channels, width, *sides) < 1 or len(channels) != len(KERNELS):
             raise ValueError(f"{shape=}, {channels=}, {width=}: must be positive, three channels, 16 pixels at least")
         self.shape, self.width = shape, width
-        like = torch.empty(0, device=random.members[0].device)
+        like = torch.empty(0, device=device_of(random))
 
         def start(inputs: int, *sizes: int) -> nn.Parameter:
             bound = inputs**-0.5

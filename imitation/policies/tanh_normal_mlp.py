@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.policies._elu import EluNetwork, filled, orthogonal
+from imitation.nn.elu import EluNetwork
+from imitation.nn.initial import filled, orthogonal
 from imitation.population import Generators
 
 LOWEST_LOG = -5.0  # of the deviation's logarithm, which moves between this and 0

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from experiments.critique import _edm
 from experiments.critique import benchmarks as experiment
-from experiments.critique.benchmarks import BC, EDM, NOISE, PRINTED, SHIFT, Task
+from experiments.critique._edm import BC, EDM, NOISE, PRINTED, SHIFT, Task
 from experiments.harness import catalogue, style
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
 from experiments.harness.context import Context
@@ -102,29 +103,6 @@ def test_two_that_both_fail_are_not_on_par():
     assert "learnt too little in A, B" in decision.note
 
 
-@pytest.mark.parametrize(
-    ("rho", "without", "expected"),
-    [
-        (-0.48, -1e6, REPRODUCED),
-        (0.0, -1e6, REFUTED),
-        (-0.56, -1e6, INCONCLUSIVE),
-        (-0.48, -0.48, REFUTED),  # negative control: it is there without the square too, so that this is not the cause
-    ],
-)
-def test_rho_ends_where_its_square_says_or_not(rho, without, expected):
-    rows = made({BC: 0.0, EDM: 0.0, PRINTED: 0.0})
-    noise = 0.02 * (10 if expected == INCONCLUSIVE else 1)
-    parts = [rows]
-    for method, level in ((EDM, rho), (PRINTED, without)):
-        ended = rows[(rows["method"] == method) & (rows.metric == "diverged")]
-        drawn = level + noise * np.random.default_rng(1).normal(size=len(ended))
-        parts.append(ended.assign(metric="rho", value=drawn))
-    first = pd.concat(parts)
-    assert verdict(first.assign(seed=first.seed + 100), "edm.benchmarks.square") == expected
-    # The seeds that suggested it speak against it, but not for it.
-    assert verdict(first, "edm.benchmarks.square") == (INCONCLUSIVE if expected == REPRODUCED else expected)
-
-
 def test_what_a_scale_leaves_out_is_not_run():
     rows = made({BC: 0.0, EDM: 0.1})
     rows = pd.concat([rows, rows[rows.metric == "diverged"].assign(metric="rho")])
@@ -205,8 +183,8 @@ def test_a_part_of_the_seeds_gives_the_same_numbers(frame):
 
 
 def test_a_killed_training_goes_on_where_it_was(tmp_path, monkeypatch, frame):
-    monkeypatch.setattr(experiment, "KEEP_SECONDS", -1)
-    updates, update = 0, experiment.DistributionMatching.update
+    monkeypatch.setattr(_edm, "KEEP_SECONDS", -1)
+    updates, update = 0, _edm.DistributionMatching.update
 
     def dying(self):
         nonlocal updates
@@ -216,7 +194,7 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path, monkeypatch, frame):
         return update(self)
 
     cfg = small(tasks=["CartPole-v1"])
-    monkeypatch.setattr(experiment.DistributionMatching, "update", dying)
+    monkeypatch.setattr(_edm.DistributionMatching, "update", dying)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(cfg, Context(tmp_path, "key"))
     resumed = experiment.run(cfg, Context(tmp_path, "key"))

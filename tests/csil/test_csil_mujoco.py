@@ -15,6 +15,8 @@ from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
 from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, checked
 from imitation.control import experts
+from imitation.demonstrations import load_demonstrations, save_minari
+from imitation.nn.diverged import diverged
 
 SMOKE = catalogue.canonical("csil/mujoco", "smoke")
 QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
@@ -116,7 +118,7 @@ def test_the_overnight_study_has_every_rival_and_as_many_steps_as_published():
     for one in (paper, overnight):
         assert one["updates"] * one["copies"] == 250_000
     changed = {"env", "demonstrations", "seeds", "episodes", "evaluations", "updates", "copies", "batch", "hidden"}
-    assert {key for key in paper if paper[key] != overnight[key]} == changed | {"features"}
+    assert {key for key in paper if paper[key] != overnight[key]} == changed | {"features", "temperature"}
 
 
 def test_few_seeds_without_an_effect_rarely_decide():
@@ -132,7 +134,7 @@ def test_a_clone_that_diverged_is_marked():
     policy = _study.HetStat(*task.sizes, task.generators(1), (8, 8), features=4)
     with torch.no_grad():
         next(policy.parameters())[1] = torch.nan
-    assert _study.spoilt(policy).tolist() == [False, True, False, False]
+    assert diverged(policy).tolist() == [False, True, False, False]
 
 
 def test_no_episode_serves_two_purposes():
@@ -208,10 +210,15 @@ def of_own(path, count: int = 2):
     return replace(QUICK, env=["Hopper-v5"], demonstrations=demonstrations)
 
 
-def test_demonstrations_of_ones_own(tmp_path):
+def test_demonstrations_of_ones_own(tmp_path, monkeypatch):
     save_own(tmp_path / "my.npz", 3)
     cfg = of_own(tmp_path / "my.npz")
     assert experiment.inputs(cfg) == [tmp_path / "my.npz"]
+    made = load_demonstrations(tmp_path / "my.npz", "Hopper-v5").demonstrations
+    save_minari(replace(made, expected_observation_dim=None), tmp_path / "own" / "made-v0")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    named = replace(cfg, demonstrations=replace(cfg.demonstrations, source="own/made-v0"))
+    assert {path.name for path in experiment.inputs(named)} == {"main_data.hdf5", "metadata.json"}
     frame = experiment.run(cfg, Context())
     assert set(frame.method) == {"expert", "random", "BC", "CSIL"}
     assert frame[frame.metric != "pose"].value.notna().all()
@@ -302,6 +309,15 @@ def test_a_killed_run_ends_in_the_same_frame(tmp_path, monkeypatch, during):
         experiment.run(cfg, Context(tmp_path, "key"))
     monkeypatch.undo()
     pd.testing.assert_frame_equal(experiment.run(cfg, Context(tmp_path, "key")), whole)
+
+
+@pytest.mark.parametrize(("method", "expected"), [("SQIL", 0.2), ("DAC", 0.2), ("P2IL", 0.2), ("IQ-Learn", 0.01)])
+def test_a_temperature_that_is_learnt_begins_where_the_configuration_says(method, expected):
+    cfg = replace(QUICK, env=["Hopper-v5"], temperature=0.2)
+    task = _study.task(cfg, "Hopper-v5", Context().device)
+    one = experiment.learner(task, method, torch.nn.Module())
+    assert one.temperature[:, 0].tolist() == pytest.approx([expected] * len(task.members))
+    assert bool(one.settings.temperature_rate) == (method != "IQ-Learn")
 
 
 def test_the_command_line_takes_a_lone_environment_and_checks_what_is_nested():

@@ -1,6 +1,6 @@
 """CSIL's stability against DAC's: decisions on made-up frames, the three measures, the learners, the smoke run."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -102,7 +102,9 @@ def test_the_learners_are_csil_and_dac_with_absorbing_states():
     task = _study.task(SMOKE, "Hopper-v5", Context().device)
     clone = _study.cloned(task, "BC", Context(), SMOKE.cloning)[0][SMOKE.start]
     assert type(experiment.learner(task, "CSIL", clone)) is CoherentSoftImitation
-    assert type(experiment.learner(task, "DAC", clone)) is AbsorbingActorCritic
+    dac = experiment.learner(replace(task, cfg=replace(task.cfg, temperature=0.2)), "DAC", clone)
+    assert type(dac) is AbsorbingActorCritic
+    assert dac.temperature[:, 0].tolist() == pytest.approx([0.2] * len(task.members))
 
 
 def test_a_diverged_member_counts_as_a_uniform_policy():

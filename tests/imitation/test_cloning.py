@@ -84,6 +84,11 @@ def test_a_member_that_diverges_stops_and_the_others_go_on() -> None:
     torch.testing.assert_close(policy(x)[0][[0, 2]], healthy(x)[0][[0, 2]])
 
 
+def test_a_divergence_of_the_last_step_is_told() -> None:
+    x, a = demonstrations()
+    assert Cloning(batch=16, learning_rate=1e308).fit(mlp(SEEDS), x, a, Generators(SEEDS), steps=1).all()
+
+
 def test_no_steps_change_nothing() -> None:
     policy, (x, a) = hetstat(SEEDS), demonstrations()
     before = [value.detach().clone() for value in policy.parameters()]

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_csil import cloned
 from torch import nn
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
+from imitation.control.csil import CoherentSettings, CoherentSoftImitation
+from imitation.control.dac import AdversarialSettings, DiscriminatorActorCritic
 from imitation.control.networks import Actor, Critics, Perceptron
+from imitation.control.ppil import ProximalPoint, ProximalPointSettings
 from imitation.control.replay import Replay, Transitions
 from imitation.control.sac import Settings, SoftActorCritic
 from imitation.population import Generators
@@ -229,8 +233,40 @@ def test_a_state_goes_on_to_the_same_numbers():
     assert learner.updates == other.updates == 4
 
 
+OF_ALL = {
+    "SAC": lambda random: SoftActorCritic(3, 2, random, SMALL),
+    "DAC": lambda random: DiscriminatorActorCritic(3, 2, random, AdversarialSettings(hidden=(16, 16))),
+    "P2IL": lambda random: ProximalPoint(3, 2, random, ProximalPointSettings(hidden=(16, 16))),
+    "CSIL": lambda random: CoherentSoftImitation(cloned((0, 1)), random, CoherentSettings(hidden=(16, 16))),
+}
+
+
+@pytest.mark.parametrize("make", OF_ALL.values(), ids=OF_ALL)
+def test_a_state_is_a_copy_that_brings_back_all_that_was(make):
+    learner = make(Generators([0, 1]))
+    learner.update(some_rows(members=2))
+    state = learner.state_dict()
+    before = copy.deepcopy(state)
+    learner.update(some_rows(members=2, seed=6))
+    assert same(state, before)
+    assert not same(learner.state_dict(), before)
+    learner.load_state_dict(state)
+    assert same(learner.state_dict(), before)
+
+
+def same(one, other):
+    """Whether two states are equal, tensor by tensor."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
 @pytest.mark.parametrize("wrong", [{"hidden": (0,)}, {"copies": 0}, {"discount": 1.0}, {"smoothing": 0.0},
-                                   {"actor_rate": 0.0}, {"temperature": -1.0}, {"temperature_rate": -1.0}])  # fmt: skip
+                                   {"actor_rate": 0.0}, {"temperature": -1.0}, {"temperature_rate": -1.0},
+                                   {"critic_rate": torch.nan}, {"temperature": [0.1, torch.nan]},
+                                   {"target_entropy": torch.inf}])  # fmt: skip
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=r"must|at least"):
         Settings(**wrong)

@@ -259,7 +259,9 @@ def ratio_of_own(one, rows):
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"prior": 1.5}, {"refinement_rate": -1.0}, {"jacobian": (1.0, -1.0)},
-                                   {"temperature_rate": 0.1}, {"pretraining": -1},
+                                   {"temperature_rate": 0.1}, {"pretraining": -1}, {"pretraining_rate": 0.0},
+                                   {"alpha": torch.nan}, {"jacobian": (1.0, torch.inf)},
+                                   {"pretraining_rate": torch.nan},
                                    {"temperature": (0.1, 0.0)}])  # fmt: skip
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match="must"):

@@ -46,6 +46,26 @@ def test_members_draw_their_own_rows_however_many():
             DemonstrationRows(wrong)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"action": lambda value: value[:-1]}, "arrays of"),
+        ({"following": lambda value: value[:, :1]}, "arrays of"),
+        ({"following_action": lambda value: np.repeat(value, 2, 1)}, "arrays of"),
+        ({"observation": lambda value: value * np.nan}, "observation must be finite"),
+        ({"action": lambda value: value * 3}, "action must lie in"),
+        ({"following_action": lambda value: value * 3}, "following_action must lie in"),
+        ({"following_action": lambda value: value * np.inf}, "following_action must lie in"),
+        ({"terminated": lambda value: value + 7}, "terminated must be 0 or 1"),
+    ],
+)
+def test_steps_that_are_none_are_refused(changed, message):
+    steps = whole(chain())
+    wrong = steps._replace(**{name: change(getattr(steps, name)) for name, change in changed.items()})
+    with pytest.raises(ValueError, match=f"member 1: .*{message}"):
+        DemonstrationRows([steps, wrong])
+
+
 def test_sarsa_targets_on_a_chain(exact):
     """Known pairs have their own target; an end has none; where the next action is unknown, the clone's is drawn."""
     for terminated in (True, False):

@@ -157,6 +157,20 @@ def test_the_environments_reward_is_never_shown(monkeypatch):
     assert bool((training.replay.rows[0, :10, training.replay.offsets["reward"]] < 0).all())  # Pendulum's costs
 
 
+def test_two_trainings_on_the_same_demonstrations_keep_their_own_notes():
+    """What one clone says of a row is no other's prior."""
+    rows, trainings = DemonstrationRows([whole(chain_of_pendulum())]), []
+    for seed in (0, 1):
+        one = pendulum((seed,))
+        replay = NotedReplay(1, 3, 1, 1000, one.learner.note, 4)
+        trainings.append(ImitationTraining(one.learner, one.environments, replay, one.plan, rows))
+    assert not isinstance(rows.rows, Noted)
+    notes = [training.demonstrations.rows.note for training in trainings]
+    for training, note in zip(trainings, notes, strict=True):
+        assert torch.equal(note, training.learner.note(rows.rows))
+    assert not torch.equal(*notes)
+
+
 def test_a_plain_replay_serves_too():
     training = pendulum(updates=10)
     training.replay = Replay(1, 3, 1, 1000)

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from math import log
+from math import log, nan
 
 import pytest
 import torch
@@ -118,7 +118,10 @@ def test_a_run_on_pendulum(on_pendulum):
     assert not bool(one.diverged().any())
 
 
-@pytest.mark.parametrize("wrong", [{"discriminator_rate": 0.0}, {"penalty": -1.0}, {"form": "airl"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"discriminator_rate": 0.0}, {"penalty": -1.0}, {"form": "airl"}, {"discriminator_rate": nan}, {"penalty": nan}],
+)
 def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="a finite rate above 0"):
         replace(SMALL, **wrong)

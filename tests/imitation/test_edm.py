@@ -256,7 +256,18 @@ def test_bad_input_is_one_line(changed, message):
                              batch=changed.get("batch", 8))  # fmt: skip
 
 
-@pytest.mark.parametrize("bad", [{"alpha": 0.0}, {"sigma": -1.0}, {"steps": 0}, {"reinitialised": 1.5}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"alpha": 0.0},
+        {"sigma": -1.0},
+        {"steps": 0},
+        {"reinitialised": 1.5},
+        {"alpha": torch.nan},
+        {"sigma": torch.nan},
+        {"square": torch.nan},
+    ],
+)
 def test_a_bad_state_term_is_refused(bad):
     with pytest.raises(ValueError, match="must be positive"):
         StateTerm(**bad)

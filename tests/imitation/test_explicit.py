@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from imitation.policies._fit import Network
+from imitation.nn.relu import ReluNetwork
 from imitation.policies.explicit import Explicit
 from imitation.population import Generators
 
@@ -53,7 +53,7 @@ def test_a_fit_is_the_same_as_torchs_own_layers_and_loop() -> None:
 
 
 def test_weights_start_as_those_of_torchs_linear_layers() -> None:
-    network = Network([64, 400, 100], Generators([0, 1]), torch.zeros(()))
+    network = ReluNetwork([64, 400, 100], Generators([0, 1]), torch.zeros(()))
     starts = [value.detach() for value in [*network.weights, *network.biases]]
     for value, width in zip(starts, [64, 400, 64, 400], strict=True):
         assert float(value.abs().max()) <= width**-0.5

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import cosine, stepwise
 from imitation.ebm.implicit import Learner, Objective
 from imitation.ebm.inference import DerivativeFree
 from imitation.ebm.langevin import Langevin
@@ -16,6 +15,7 @@ from imitation.ebm.marginal import MarginalSampler
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.negatives import LongChain, Proposal, ShortChains, Uniform
 from imitation.ebm.schedules import polynomial
+from imitation.nn.optimiser import cosine, stepwise
 from imitation.population import Generators
 
 BOUNDS = (-1.1, 1.1)

@@ -132,6 +132,9 @@ def test_the_discriminators_losses_have_the_gradients_they_name() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="episodes=0"):
         inverse.demonstrate(WORLD, EXPERT.log_policy, 0, np.random.default_rng(0))
+    for counts in (torch.zeros_like(PRIOR), -torch.ones_like(PRIOR), PRIOR * torch.nan):
+        with pytest.raises(ValueError, match="counts of demonstrated steps"):
+            inverse.iq_learn(WORLD.mdp, counts, PRIOR, DISCOUNT)
     still = torch.zeros_like(PRIOR)
     still[:, 1] = 1.0  # always left: never at the goal
     with pytest.raises(ValueError, match="no goal"):

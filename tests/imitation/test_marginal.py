@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from imitation.ebm import losses
-from imitation.ebm._optimiser import cosine, stepwise
 from imitation.ebm.langevin import Langevin
 from imitation.ebm.marginal import MarginalSampler
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.schedules import polynomial
+from imitation.nn.optimiser import cosine, stepwise
 from imitation.population import Generators
 
 BOUNDS = (-1.1, 1.1)
@@ -125,6 +125,7 @@ def test_what_learns_the_wrong_way_or_from_no_negatives_does_not(broken):
         ({"anchor": -1.0}, "anchor=-1.0"),
         ({"anchor": float("nan")}, "anchor=nan"),
         ({"samples": 0}, "samples=0"),
+        ({"anchor": 1.0, "maximum_entropy": False}, "anchor=1.0: serves where"),
     ],
 )
 def test_bad_values_are_refused(options, message):

@@ -59,6 +59,45 @@ def test_a_dataset_of_another_environment_is_refused(copy):
     assert refused(load_demonstrations, copy, "Hopper-v5") == (f"{copy}: environment is {PENDULUM}, must be Hopper-v5",)
 
 
+@pytest.mark.parametrize(
+    ("recorded", "options", "told"),
+    [
+        ({"reset_noise_scale": 0.5}, None, "recorded with reset_noise_scale 0.5, wanted is 0.01"),
+        ({}, {"reset_noise_scale": 0.5}, "recorded with reset_noise_scale 0.01, wanted is 0.5"),
+        ({"unheard_of": 1}, None, "recorded with unheard_of 1, wanted is not set"),
+    ],
+)
+def test_a_dataset_recorded_with_other_options_is_refused(copy, recorded, options, told):
+    recorded_with(copy, recorded)
+    assert refused(load_demonstrations, copy, PENDULUM, options) == (f"{copy}: {told}",)
+
+
+def test_a_dataset_recorded_behind_wrappers_is_refused(copy):
+    spec = json.loads(json.loads((copy / "data" / "metadata.json").read_text())["env_spec"])
+    wrapper = {"name": "TransformReward", "entry_point": "gymnasium.wrappers:TransformReward", "kwargs": {}}
+    rewrite(copy, env_spec=json.dumps(spec | {"additional_wrappers": [wrapper]}))
+    assert "recorded behind wrappers" in refused(load_demonstrations, copy, PENDULUM)[0]
+    assert "TransformReward" in refused(load_demonstrations, copy)[0]
+
+
+def test_a_dataset_serves_with_another_time_limit(copy, tmp_path):
+    loaded = load_demonstrations(copy, PENDULUM, {"max_episode_steps": 500}).demonstrations
+    assert loaded.environment_arguments == {"max_episode_steps": 500}
+    save_minari(loaded, tmp_path / "again-v0")
+    for options in (None, {"max_episode_steps": 300}):
+        assert len(load_demonstrations(tmp_path / "again-v0", PENDULUM, options).demonstrations) == 3
+
+
+def test_options_that_are_the_defaults_or_for_pictures_alone_are_no_other_options(copy):
+    recorded_with(copy, {"reset_noise_scale": 0.01, "render_mode": "rgb_array", "width": 64})
+    assert len(load_demonstrations(copy, PENDULUM, {"frame_skip": 2}).demonstrations) == 3
+
+
+def recorded_with(folder, options):
+    spec = json.loads(json.loads((folder / "data" / "metadata.json").read_text())["env_spec"])
+    rewrite(folder, env_spec=json.dumps(spec | {"kwargs": options}))
+
+
 def test_actions_outside_of_a_datasets_box_are_counted_on_loading_and_refused_on_reading(copy):
     with h5py.File(copy / "data" / "main_data.hdf5", "a") as file:
         file["episode_2"]["actions"][1, 0] = 3.5

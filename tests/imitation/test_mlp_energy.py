@@ -5,17 +5,18 @@ import time
 import pytest
 import torch
 
-from imitation.ebm import _linear, mlp
-from imitation.ebm._linear import layer
+from imitation.ebm import mlp
 from imitation.ebm.langevin import Langevin, gradient_of
 from imitation.ebm.mlp import MLPEnergy
+from imitation.nn import products
+from imitation.nn.products import layer
 from imitation.population import Generators, normal_like, uniform_like
 
 
 @pytest.fixture(autouse=True, params=[0, 2**60], ids=["oneDNN", "torch"])
-def products(request, monkeypatch):
+def whichever_serves(request, monkeypatch):
     """Which products serve depends on their size: both must pass, at the small sizes of these tests."""
-    monkeypatch.setattr(_linear, "LARGE", request.param)
+    monkeypatch.setattr(products, "LARGE", request.param)
 
 
 def network(observation_dim=3, action_dim=2, seeds=(0, 1), hidden=(16, 8), std=0.5):
@@ -237,7 +238,7 @@ def test_a_layer_differentiates_what_is_asked_of_it():
 def test_a_second_derivative_is_right_or_refused():
     inputs = [torch.rand(shape, requires_grad=True) for shape in ((1, 6, 3), (1, 3, 4), (1, 1, 4))]
     slope = torch.autograd.grad(layer(*inputs, relu=True).square().sum(), inputs[0], create_graph=True)[0]
-    if _linear._fused(inputs[1], 6):
+    if products._fused(inputs[1], 6):
         with pytest.raises(RuntimeError, match="once_differentiable"):
             slope.sum().backward()
     in_double = [one.double().detach().requires_grad_() for one in inputs]
@@ -286,7 +287,7 @@ def test_bfloat16_points_the_same_way(std):
 
 def test_bfloat16_is_rounded_alike_where_the_processor_has_no_such_products(monkeypatch):
     native, exact = large(torch.bfloat16)
-    monkeypatch.setattr(_linear, "_has_bfloat16", lambda: False)
+    monkeypatch.setattr(products, "_has_bfloat16", lambda: False)
     rounded = large(torch.bfloat16)[0]
     assert (rounded - native).norm() < 0.3 * (native - exact).norm()
 
@@ -329,8 +330,8 @@ def test_rows_cut_out_of_wider_ones_take_no_longer():
     """oneDNN takes 600 times as long for such a product; the gradient in the weights of a critic asks for it."""
     wide = normal_like(torch.empty(1, 512, 400), torch.Generator().manual_seed(0))
     cut, slope = wide[..., :348], wide[..., :256].clone()
-    assert torch.equal(_linear._outer(cut, slope), _linear._outer(cut.clone(), slope))
-    assert seconds(lambda: _linear._outer(cut, slope)) < 20 * seconds(lambda: _linear._outer(cut.clone(), slope))
+    assert torch.equal(products._outer(cut, slope), products._outer(cut.clone(), slope))
+    assert seconds(lambda: products._outer(cut, slope)) < 20 * seconds(lambda: products._outer(cut.clone(), slope))
 
 
 def seconds(call):
@@ -348,7 +349,7 @@ def test_activations_by_their_bits_are_torchs(dtype):
     edges = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, 1e-30, -1e-30, 3.0, -3.0])
     value = torch.cat([edges, normal_like(torch.empty(1000), torch.Generator().manual_seed(0))]).to(dtype)
     slope = value.flip(0)
-    active = _linear.relu_(value.clone())
+    active = products.relu_(value.clone())
     assert torch.equal(active, value.relu())
-    assert torch.equal(_linear.heaviside_(active.clone()), (value > 0).to(dtype))
-    assert torch.equal(_linear.pass_(slope.clone(), active.clone()), torch.where(value > 0, slope, 0))
+    assert torch.equal(products.heaviside_(active.clone()), (value > 0).to(dtype))
+    assert torch.equal(products.pass_(slope.clone(), active.clone()), torch.where(value > 0, slope, 0))

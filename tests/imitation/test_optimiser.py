@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imitation.ebm._optimiser import Adam, cosine, stepwise
+from imitation.nn.optimiser import Adam, cosine, stepwise
 
 
 def test_stepwise_decay_falls_by_the_factor_every_so_many_steps():

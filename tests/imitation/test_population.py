@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imitation.population import Generators, normal_like, uniform_like
+from imitation.population import Generators, integers, normal_like, random_states, restore, rows_at, uniform_like
 
 DRAWS = {"normal": normal_like, "uniform": lambda like, source: uniform_like(like, source, -2.0, 5.0)}
 
@@ -67,3 +67,32 @@ def test_the_leading_axis_must_be_the_population(shape):
 
 def test_length_is_the_number_of_members():
     assert len(Generators([4, 4, 2])) == 3
+
+
+def test_integers_are_below_each_members_own_bound_and_what_a_member_draws_alone():
+    drawn = integers(Generators([7, 11]), [3, 50], 2000)
+    assert [sorted(set(one.tolist())) for one in drawn] == [list(range(3)), list(range(50))]
+    assert torch.equal(drawn[1:], integers(Generators([11]), 50, 2000))
+    assert torch.equal(drawn[0], torch.randint(3, (2000,), generator=torch.Generator().manual_seed(7)))
+
+
+def test_restored_generators_draw_again_what_they_drew():
+    random = Generators([7, 11])
+    kept = random_states(random)
+    first = normal_like(torch.empty(2, 3), random)
+    restore(random, kept)
+    assert torch.equal(first, normal_like(torch.empty(2, 3), random))
+    with pytest.raises(ValueError, match="1 states for 2 generators"):
+        restore(random, kept[:1])
+
+
+@pytest.mark.parametrize("below", [0, [3], [3, 0], []])
+def test_bounds_that_do_not_fit_are_refused(below):
+    with pytest.raises(ValueError, match="for 2 generators: one for each, and at least 1"):
+        integers(Generators([7, 11]), below, 4)
+
+
+def test_rows_are_each_members_own():
+    value = torch.arange(24).reshape(2, 4, 3).float()
+    places = torch.tensor([[0, 3, 3], [1, 0, 2]])
+    assert torch.equal(rows_at(value, places), torch.stack([value[0][[0, 3, 3]], value[1][[1, 0, 2]]]))

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -121,7 +122,10 @@ def test_a_run_on_pendulum(on_pendulum):
     assert not bool(one.diverged().any())
 
 
-@pytest.mark.parametrize("wrong", [{"reward_rate": 0.0}, {"critic_updates": 0}, {"sharpness": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"reward_rate": 0.0}, {"critic_updates": 0}, {"sharpness": -1.0}, {"reward_rate": nan}, {"sharpness": inf}],
+)
 def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="above 0"):
         replace(SMALL, **wrong)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imitation.control.networks import Perceptron, SmoothPerceptron
-from imitation.ebm import _linear
+from imitation.nn import products
 from imitation.policies import HetStat
 from imitation.population import Generators, normal_like
 
@@ -29,7 +29,7 @@ def test_outputs_and_gradients_do_not_depend_on_the_products(run, monkeypatch):
     value = normal_like(torch.empty(3, 33, 5), Generators([6, 7, 8]))
     found = []
     for large in (0, 2**60):
-        monkeypatch.setattr(_linear, "LARGE", large)
+        monkeypatch.setattr(products, "LARGE", large)
         network, outputs = run(value)
         sum(one.square().sum() for one in outputs).backward()
         found.append([*outputs, *(one.grad for one in network.parameters())])
@@ -39,7 +39,7 @@ def test_outputs_and_gradients_do_not_depend_on_the_products(run, monkeypatch):
 
 
 def test_the_threshold_parts_what_a_laptop_trains_from_what_was_published():
-    if not _linear._fused(torch.empty(1, 4096, 4096), 4096):
+    if not products._fused(torch.empty(1, 4096, 4096), 4096):
         pytest.skip("a torch or a processor that oneDNN's layer does not serve")
-    assert not _linear._fused(torch.empty(3, 64, 64), 128)
-    assert _linear._fused(torch.empty(3, 256, 256), 512)
+    assert not products._fused(torch.empty(3, 64, 64), 128)
+    assert products._fused(torch.empty(3, 256, 256), 512)

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from imitation.ebm._optimiser import cosine
 from imitation.ebm.langevin import Langevin, gradient_of
 from imitation.ebm.mlp import MLPEnergy
 from imitation.ebm.replay import JointLearner, ReplayBuffer, anchored, of_pairs
+from imitation.nn.optimiser import cosine
 from imitation.population import Generators, normal_like, uniform_like
 
 BOX = (-1.1, 1.1)

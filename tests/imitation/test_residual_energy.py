@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from imitation.ebm import _linear
 from imitation.ebm.implicit import Learner
 from imitation.ebm.langevin import Langevin, gradient_of
 from imitation.ebm.negatives import ShortChains
 from imitation.ebm.residual import ResidualEnergy
 from imitation.ebm.schedules import polynomial
+from imitation.nn import products
 from imitation.population import Generators, normal_like, uniform_like
 
 
 @pytest.fixture(autouse=True, params=[0, 2**60], ids=["oneDNN", "torch"])
-def products(request, monkeypatch):
+def whichever_serves(request, monkeypatch):
     """Which products serve depends on their size: both must pass, at the small sizes of these tests."""
-    monkeypatch.setattr(_linear, "LARGE", request.param)
+    monkeypatch.setattr(products, "LARGE", request.param)
 
 
 def network(blocks=2, spectral_norm=False, seeds=(0, 1), std=0.5, observation_dim=3):
@@ -169,7 +169,7 @@ def test_in_float32_it_is_the_same_network(spectral_norm, request):
     single.float()
     observation, action = batch()
     if "oneDNN" in request.node.name and torch.backends.mkldnn.is_available():
-        assert _linear._fused(single.weights[0], 20)
+        assert products._fused(single.weights[0], 20)
 
     def numbers(energy, x, y):
         energies = energy(x, y)

@@ -107,6 +107,13 @@ def test_bad_data_are_refused(maker, bad: torch.Tensor) -> None:
         maker(bad)
 
 
+def test_values_of_another_population_are_refused() -> None:
+    values = data()
+    for scaling, others in ((Scaling.min_max(values), values[:1]), (Scaling.min_max(values[:1]), values)):
+        with pytest.raises(ValueError, match="the scaling is of"):
+            scaling.scaled(others)
+
+
 def test_a_negative_scale_is_refused() -> None:
     with pytest.raises(ValueError, match="not negative"):
         Scaling(torch.zeros(1, 1, 1), -torch.ones(1, 1, 1))

@@ -40,5 +40,12 @@ def demonstrate(
 
 
 def frequencies(counts: Float[Tensor, "*batch S A"]) -> Float[Tensor, "*batch S A"]:
-    """Shares of all demonstrated steps, (..., S, A), summing to one over states and actions."""
-    return counts / counts.sum((-2, -1), keepdim=True)
+    """Shares of all demonstrated steps, (..., S, A), summing to one over states and actions.
+
+    Raises:
+        ValueError: counts that are negative or not finite, or no step.
+    """
+    total = counts.sum((-2, -1), keepdim=True)
+    if not bool((counts >= 0).all()) or not bool(((total > 0) & total.isfinite()).all()):
+        raise ValueError("counts of demonstrated steps must be finite and not negative, with at least one step")
+    return counts / total

@@ -1,4 +1,4 @@
-"""Adam with a learning rate that is a function of the number of steps taken, as every learner here uses it."""
+"""Adam with a learning rate that is a function of the number of steps taken, as energies are trained."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Layers that the tanh-Normal policies share: a population's perceptron with ELU, started orthogonal."""
+"""A population's perceptron with ELU, started orthogonal."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from imitation.ebm._linear import layer
-from imitation.population import Generators, normal_like
+from imitation.nn.initial import filled, orthogonal
+from imitation.nn.products import layer
+from imitation.population import Generators
 
 
 class EluNetwork(nn.Module):
@@ -34,19 +35,3 @@ class EluNetwork(nn.Module):
         for weight, bias in zip(self.weights, self.biases, strict=True):
             value = nn.functional.elu(layer(value, weight, bias))
         return value
-
-
-def filled(value: float, random: Generators, dtype: torch.dtype, *shape: int) -> nn.Parameter:
-    """A parameter (P, *shape) of one value."""
-    device = random.members[0].device
-    return nn.Parameter(torch.full((len(random), *shape), value, dtype=dtype, device=device))
-
-
-def orthogonal(rows: int, columns: int, random: Generators, dtype: torch.dtype) -> nn.Parameter:
-    """Weights (P, rows, columns) whose rows or columns, whichever are fewer, are orthonormal; drawn per member."""
-    tall = filled(0.0, random, dtype, max(rows, columns), min(rows, columns))
-    drawn = normal_like(tall.detach(), random)
-    # One member at a time, so that its weights do not depend on its neighbours.
-    factors = [torch.linalg.qr(one) for one in drawn]
-    values = torch.stack([q * r.diagonal().sign() for q, r in factors])
-    return nn.Parameter((values if rows >= columns else values.mT).contiguous())
