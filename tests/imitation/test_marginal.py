@@ -125,7 +125,7 @@ def test_what_learns_the_wrong_way_or_from_no_negatives_does_not(broken):
         ({"anchor": -1.0}, "anchor=-1.0"),
         ({"anchor": float("nan")}, "anchor=nan"),
         ({"samples": 0}, "samples=0"),
-        ({"anchor": 1.0, "maximum_entropy": False}, "anchor=1.0: serves where"),
+        ({"anchor": 1.0, "maximum_entropy": False}, "anchor=1.0: must be 0 without maximum_entropy"),
     ],
 )
 def test_bad_values_are_refused(options, message):
