@@ -31,7 +31,6 @@ STALLED = -0.5  # rho at which rho + rho^2 is least
 SETTINGS = "Sizes and rates are the official code's for CartPole, in every task."
 KEEP_SECONDS = 60  # between two checkpoints of a training
 
-
 _COLOURS = (style.BLACK, style.VERMILION, style.ORANGE, style.SKY, style.GREEN)
 COLOURS: dict[str, str] = dict(zip(METHODS, _COLOURS, strict=True))
 MARKS: dict[str, str] = dict(zip(METHODS, "osD^v", strict=True))

@@ -71,9 +71,8 @@ class RecurrentFit(Fit):
         places = ((first[..., None] + torch.arange(self.length, device=first.device)) % rows).flatten(1)
         shape = (*first.shape, self.length)
         observation = rows_at(self.observations, places).view(*shape, -1)
-        before = rows_at(
-            self.stored, (first - 1).clamp(min=0)
-        )  # of no account at the first row: an episode begins there
+        # What was before the first row is of no account: an episode begins there.
+        before = rows_at(self.stored, (first - 1).clamp(min=0))
         states = self.memory.unroll(observation, self.fresh.gather(1, places).view(shape), before).flatten(1, 2)
         self.stored.scatter_(1, places[..., None].expand_as(states), states.detach())
         return faithful_loss(self.policy, states, rows_at(self.actions, places))
