@@ -104,9 +104,9 @@ def _levels(frame: pd.DataFrame, method: str) -> str:
     parts = []
     for name in (method, BC):
         table = final(frame, name).clip(lower=0)
-        told = ", ".join(f"{task} {level[0]:.2f}" for task, level in by_task(table).items())
+        levels = ", ".join(f"{task} {level[0]:.2f}" for task, level in by_task(table).items())
         mean = f"all {table.to_numpy().mean():.2f}, best of the evaluations {best[name]:.2f}"
-        parts.append(f"{name} {told} ({mean})")
+        parts.append(f"{name} {levels} ({mean})")
     return f"Mean scores, not below 0: {'; '.join(parts)}. Trainings with weights not finite: {int(last[method])}."
 
 

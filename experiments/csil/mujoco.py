@@ -5,10 +5,10 @@ rivals learn from the same demonstrations and as many environment steps, on the 
 for each of CSIL's; but from scratch, while CSIL has a clone and a pretrained critic. Returns are normalised by those of
 a uniform policy (0) and of the demonstrations (1), and the last evaluation decides; what the best one would say stands
 beside it. Of the clones the strongest is the rival, whatever its number of steps: it is chosen by the very returns it
-is compared by, which favours it; longer ones than these may be stronger. The rivals' temperatures begin where the
-configuration says: with few updates most would pass until they have come down from the published 1. DAC has no
-absorbing states here: where episodes end it is a weaker rival than Kostrikov et al.'s, which `csil/stability` has.
-Where rivals are compared one by one it counts only where none ends.
+is compared by, which favours it; longer ones than these may be stronger. Rivals that learn their temperature begin
+where the configuration says: with few updates most would pass until it has come down from the published 1; IQ-Learn's
+is fixed. DAC has no absorbing states here: where episodes end it is a weaker rival than Kostrikov et al.'s, which
+`csil/stability` has. Where rivals are compared one by one it counts only where none ends.
 """
 
 from collections.abc import Callable, Sequence

@@ -106,8 +106,8 @@ class DemonstrationRows:
         counts: P numbers of rows.
 
     Raises:
-        ValueError: no member, a member without steps, members of different widths, arrays of different lengths, or
-            numbers that are not finite or actions outside [-1, 1].
+        ValueError: no member, a member without steps, members of different widths, arrays of different lengths or
+            widths, numbers that are not finite, actions outside [-1, 1], or `terminated` that is neither 0 nor 1.
     """
 
     def __init__(self, members: Sequence[Steps], device: torch.device | str = "cpu") -> None:

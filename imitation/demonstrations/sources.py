@@ -30,7 +30,8 @@ def load_demonstrations(
             such as "mujoco/hopper/expert-v0".
         environment: what the demonstrations must be of. An npz file needs it. A Minari dataset names its own, which is
             not built here, but whoever builds it later runs what the file asks for: give it where that is not trusted.
-        options: of the environment, passed to `gymnasium.make`; a Minari dataset must have been recorded with the same.
+        options: of the environment, passed to `gymnasium.make`; a Minari dataset must have been recorded with the same,
+            but for rendering and the time limit, and never behind wrappers.
         episodes: take the first so many; all where it is None, which an expert has no use for.
         seed: of an expert's episodes.
 

@@ -32,7 +32,7 @@ Pairs = tuple[Tensor, Tensor]  # states (T, D) and actions (T,), integers, of on
 class LogSumExp(ReluNetwork):
     """P perceptrons with ELU between the layers, and the logarithm of their summed exponentials as a log-density.
 
-    Arguments and start are those of `ReluNetwork`. With one output the log-density is the output itself.
+    Arguments and start are those of `ReluNetwork`, not its activation. With one output the log-density is the output.
     """
 
     def forward(self, value: Float[Tensor, "P B D"]) -> Float[Tensor, "P B A"]:
@@ -75,6 +75,9 @@ class StateTerm:
         shifted: whether p(s) has a network g(s) of its own beside the logits, E(s) = -logsumexp f(s) - g(s), which
             leaves the policy's probabilities as they are (Swamy et al. 2021, (6)). The logits are still trained by the
             state term, until g has taken over what it asks for. Without f in E(s) the policy would be the clone.
+
+    Raises:
+        ValueError: a size or weight that is not finite, not positive or negative, or no probability.
     """
 
     alpha: float = OFFICIAL_ALPHA

@@ -35,7 +35,8 @@ class MarginalSampler(Proposal):
         anchor: weight of that L2 term, which holds energies near zero.
 
     Raises:
-        ValueError: a model of observations, no samples, an empty box, a negative weight, or one of a loss without it.
+        ValueError: a model of observations, no samples, an empty box, a negative weight, or an anchor without
+            maximum_entropy.
     """
 
     def __init__(

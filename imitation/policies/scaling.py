@@ -64,13 +64,17 @@ class Scaling:
         return self.centre + self.scale
 
     def scaled(self, value: Float[Tensor, "P *rows D"]) -> Float[Tensor, "P *rows D"]:
-        """Values (P, ..., D) in units of the data -> (P, ..., D) without units, in the type of the values."""
+        """Values (P, ..., D) in units of the data -> (P, ..., D) without units, in the type of the values.
+
+        Raises:
+            ValueError: values of another number of members.
+        """
         # Divided by infinity, a coordinate of scale 0 becomes 0, and what is not a number stays so.
         divisor = self.scale.masked_fill(self.scale == 0, torch.inf)
         return (value - _rows(self.centre, value)) / _rows(divisor, value)
 
     def unscaled(self, value: Float[Tensor, "P *rows D"]) -> Float[Tensor, "P *rows D"]:
-        """The inverse of `scaled`."""
+        """The inverse of `scaled`, which raises the same."""
         return value * _rows(self.scale, value) + _rows(self.centre, value)
 
 

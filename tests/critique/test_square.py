@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.critique import square
+from experiments.critique import benchmarks, square
 from experiments.critique._edm import EDM, PRINTED, short_name
 from experiments.harness import catalogue, style
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED
@@ -55,18 +55,23 @@ def test_diverged_trainings_count_as_not_stopped():
         lost = (frame["method"] == EDM) & (frame.seed < 4) & (frame.task == "A") & (frame["update"] == 10)
         decision = square.decide(frame.assign(value=frame.value.mask(lost, value)))
         assert decision.measured == pytest.approx(-0.3, abs=0.02)
-        assert "Diverged: 8 with the square, 0 without." in decision.note
+        assert "Not finite: 8 with the square, 0 without." in decision.note
     every = (frame["method"] == EDM) & (frame.task == "A")
     assert square.decide(frame.assign(value=frame.value.mask(every))).verdict == REFUTED
 
 
-def test_without_the_square_a_diverged_training_ended_elsewhere():
+@pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
+def test_without_the_square_a_diverged_training_ran_away(value):
     frame = made(-0.5, -1e6)
-    lost = (frame["method"] == PRINTED) & (frame.seed < 4)
-    decision = square.decide(frame.assign(value=frame.value.mask(lost)))
+    lost = (frame["method"] == PRINTED) & (frame.seed < 4) & (frame["update"] == 10)
+    decision = square.decide(frame.assign(value=frame.value.mask(lost, value)))
     assert decision.verdict == REPRODUCED
     assert "0 with the square, 16 without" in decision.note
     assert "A -1e+06" in decision.note
+    most = (frame["method"] == PRINTED) & ((frame.seed < 6) | (frame.task == "A"))
+    decision = square.decide(frame.assign(value=frame.value.mask(most, value)))
+    assert decision.verdict == REPRODUCED
+    assert "A -inf, B -inf" in decision.note
 
 
 def test_without_both_objectives_nothing_is_decided():
@@ -91,6 +96,7 @@ def test_all_but_the_seeds_and_methods_are_the_benchmarks_settings():
 
 
 def test_a_run_is_the_benchmarks_own_and_can_be_drawn():
+    assert (square.run, square.Config) == (benchmarks.run, benchmarks.Config)
     cfg = catalogue.canonical(NAME, "smoke")
     frame = square.run(cfg, Context())
     assert set(frame[frame.metric == "rho"]["method"]) == {EDM, PRINTED}

@@ -16,7 +16,6 @@ from experiments.harness.context import Context
 from experiments.harness.schema import BadInputError, checked
 from imitation.control import experts
 from imitation.demonstrations import load_demonstrations, save_minari
-from imitation.nn.diverged import diverged
 
 SMOKE = catalogue.canonical("csil/mujoco", "smoke")
 QUICK = replace(SMOKE, methods=["CSIL"], demonstrations=replace(SMOKE.demonstrations, counts=[1]))
@@ -127,14 +126,6 @@ def test_few_seeds_without_an_effect_rarely_decide():
     found = [_scores.lead(one, 0 * one).verdict for one in draws]
     assert found.count(REPRODUCED) <= 20  # 10 expected; 27 by a percentile bootstrap
     assert found.count(REFUTED) <= 20
-
-
-def test_a_clone_that_diverged_is_marked():
-    task = _study.task(SMOKE, "HalfCheetah-v5", Context().device)
-    policy = _study.HetStat(*task.sizes, task.generators(1), (8, 8), features=4)
-    with torch.no_grad():
-        next(policy.parameters())[1] = torch.nan
-    assert diverged(policy).tolist() == [False, True, False, False]
 
 
 def test_no_episode_serves_two_purposes():

@@ -9,6 +9,7 @@ from small_csil import cloned
 from torch import nn
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
+from imitation.control.absorbing import AbsorbingActorCritic
 from imitation.control.csil import CoherentSettings, CoherentSoftImitation
 from imitation.control.dac import AdversarialSettings, DiscriminatorActorCritic
 from imitation.control.networks import Actor, Critics, Perceptron
@@ -236,6 +237,7 @@ def test_a_state_goes_on_to_the_same_numbers():
 OF_ALL = {
     "SAC": lambda random: SoftActorCritic(3, 2, random, SMALL),
     "DAC": lambda random: DiscriminatorActorCritic(3, 2, random, AdversarialSettings(hidden=(16, 16))),
+    "DAC, absorbing": lambda random: AbsorbingActorCritic(3, 2, random, AdversarialSettings(hidden=(16, 16))),
     "P2IL": lambda random: ProximalPoint(3, 2, random, ProximalPointSettings(hidden=(16, 16))),
     "CSIL": lambda random: CoherentSoftImitation(cloned((0, 1)), random, CoherentSettings(hidden=(16, 16))),
 }
@@ -248,10 +250,20 @@ def test_a_state_is_a_copy_that_brings_back_all_that_was(make):
     state = learner.state_dict()
     before = copy.deepcopy(state)
     learner.update(some_rows(members=2, seed=6))
+    ended = numbers(learner)
     assert same(state, before)
     assert not same(learner.state_dict(), before)
     learner.load_state_dict(state)
     assert same(learner.state_dict(), before)
+    learner.update(some_rows(members=2, seed=6))
+    assert same(numbers(learner), ended)
+
+
+def numbers(learner):
+    """All that an update may change, listed by what it is and not by what a state holds."""
+    modules = [one for one in vars(learner).values() if isinstance(one, nn.Module)]
+    parts = [value for one in modules for value in one.state_dict().values()] + list(learner._values())
+    return copy.deepcopy([value.detach() for value in parts])
 
 
 def same(one, other):

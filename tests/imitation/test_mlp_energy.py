@@ -353,3 +353,9 @@ def test_activations_by_their_bits_are_torchs(dtype):
     assert torch.equal(active, value.relu())
     assert torch.equal(products.heaviside_(active.clone()), (value > 0).to(dtype))
     assert torch.equal(products.pass_(slope.clone(), active.clone()), torch.where(value > 0, slope, 0))
+
+
+def test_parameters_are_made_where_their_generators_draw(monkeypatch):
+    monkeypatch.setattr(mlp, "device_of", lambda random: torch.device("meta"))
+    monkeypatch.setattr(mlp, "normal_like", lambda empty, random: empty)
+    assert {one.device.type for one in MLPEnergy(3, 2, Generators([0]), (16,)).parameters()} == {"meta"}

@@ -46,7 +46,7 @@ def gail(
         The policy for the reward of the last round, before its discriminator steps.
 
     Raises:
-        ValueError: an unknown loss.
+        ValueError: an unknown loss, or counts that `frequencies` refuses.
     """
     if loss not in ("logistic", "reversed"):
         raise ValueError(f"loss={loss!r}: allowed are 'logistic' and 'reversed'")

@@ -27,6 +27,9 @@ def iq_learn(
         through_value: whether V counts as a function of Q (Garg et al. 2021) or as a constant. If a constant, as in
             the authors' public notebook for Watson et al. 2023, Q moves at demonstrated actions alone and stays zero
             elsewhere, so that the policy is a clone.
+
+    Raises:
+        ValueError: counts that `frequencies` refuses.
     """
     expert = frequencies(counts)
     action_value = torch.zeros_like(counts)

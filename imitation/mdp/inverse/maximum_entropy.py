@@ -30,6 +30,9 @@ def maximum_entropy(
     Args:
         rate: of the ascent; at the published 1 and 500 steps the frequencies do not match yet.
         occupancy: how the policy's occupancy is computed; it is discounted, the demonstrated frequencies are not.
+
+    Raises:
+        ValueError: counts that `frequencies` refuses.
     """
     shares = frequencies(counts)
     reward = torch.zeros_like(counts)

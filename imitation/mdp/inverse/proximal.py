@@ -34,6 +34,9 @@ def proximal_point(
     After each step r is divided by its squared norm. These are the settings and signs of the authors' public notebook
     for Watson et al. 2023; Viano et al. write Q as a cost there, so their policy weighs actions by exp(-Q / T), and
     the notebook's by exp(Q / T).
+
+    Raises:
+        ValueError: counts that `frequencies` refuses.
     """
     expert = frequencies(counts)
     action_value, reward = torch.zeros_like(counts), torch.zeros_like(counts)
