@@ -111,8 +111,20 @@ class Study:
         return {"actor_rate": self.actor_rate, "critic_rate": self.critic_rate}
 
 
+@dataclass
+class Unrivalled(Study):
+    """A study without a rival that learns a temperature, so that `temperature` says nothing here."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature != 1:
+            raise BadInputError(f"temperature={self.temperature}: nothing learns one in this experiment; must be 1")
+
+
 def inputs(cfg: Study) -> list[Path]:
     """Files whose change makes a result stale; refuses environments and demonstrations that are not there.
+
+    Tells what had to be changed to use demonstrations from a file.
 
     Raises:
         BadInputError: one line.
@@ -127,6 +139,7 @@ def inputs(cfg: Study) -> list[Path]:
             raise BadInputError(f"env={name}: {error}") from None
         if source != EXPERT:
             _demonstrations(source, name, max(cfg.demonstrations.counts), cfg.seeds[0])
+            _tell_changes(source, name)
     if source == EXPERT:
         return [experts.FOLDER / f"{name}.safetensors" for name in cfg.env]
     path = Path(source)
@@ -215,13 +228,17 @@ def task(cfg: Study, name: str, device: torch.device) -> Task:
     """Every number of demonstrations with every seed.
 
     Raises:
-        BadInputError: demonstrations that cannot be read, are too few, or say nothing of rewards.
+        BadInputError: demonstrations that cannot be read, are too few, say nothing of rewards, or are too short to
+            keep one transition in so many.
     """
     members = [(count, seed) for count in cfg.demonstrations.counts for seed in cfg.seeds]
     most = max(cfg.demonstrations.counts)
     each = {seed: _demonstrations(cfg.demonstrations.source, name, most, seed) for seed in cfg.seeds}
     expert = {seed: float(one.returns.mean()) for seed, one in each.items()}
-    kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in members]
+    try:
+        kept = [_kept(each[seed].first(count), cfg.demonstrations.keep, seed) for count, seed in members]
+    except ValueError as error:
+        raise BadInputError(f"demonstrations.keep={cfg.demonstrations.keep}, env={name}: {error}") from None
     return Task(cfg, name, members, DemonstrationRows(kept, device), expert)
 
 
@@ -237,6 +254,14 @@ def _demonstrations(source: str, name: str, episodes: int, seed: int) -> Demonst
     except ValueError as error:
         raise BadInputError(f"demonstrations.source={source}: {error}") from None
     return drawn
+
+
+def _tell_changes(source: str, name: str) -> None:
+    loaded = load_demonstrations(source, name, OPTIONS.get(name))
+    if loaded.clipped or loaded.relabelled:
+        moved = f"{loaded.clipped:.2%} of the numbers in actions were moved to their bounds"
+        ends = f"{loaded.relabelled} episodes marked as terminated at the time limit count as truncated"
+        print(f"demonstrations.source={source}, env={name}: {moved}, {ends}", flush=True)
 
 
 def _kept(demonstrations: Demonstrations, keep: int, seed: int) -> Steps:

@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from experiments.csil import _scores, _study
-from experiments.csil._study import Study, Task
+from experiments.csil._study import Task, Unrivalled
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, jointly, weakest
 from experiments.harness.context import Context
@@ -45,7 +45,7 @@ WITHOUT: dict[str, dict[str, float]] = {
 
 
 @dataclass
-class Config(Study):
+class Config(Unrivalled):
     """ratios: of the policy's temperature beta to the reward's alpha, beside the published ones.
 
     The clone's numbers of steps other than `start`, which lies between them, are variants too.

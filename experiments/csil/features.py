@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.csil import _scores, _study
-from experiments.csil._study import Study, Task
+from experiments.csil._study import Study, Task, Unrivalled
 from experiments.harness import style
 from experiments.harness.claim import INCONCLUSIVE, REPRODUCED, Claim, Verdict, weakest
 from experiments.harness.context import Context
@@ -32,7 +32,7 @@ CSIL, BC = "CSIL, {} features", "BC, {} features"
 
 
 @dataclass
-class Config(Study):
+class Config(Unrivalled):
     """widths: of HetStat's features, all even; `features`, the widest, is what the others are compared with."""
 
     widths: list[int] = bounded(2, 4096, unique=True)

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from experiments.csil import _scores, _study
-from experiments.csil._study import Study, Task
+from experiments.csil._study import Task, Unrivalled
 from experiments.harness import style
 from experiments.harness.claim import NOT_RUN, Claim, Verdict, weakest
 from experiments.harness.context import Context
@@ -44,10 +44,10 @@ REWARDS = {CSIL: None, NOTHING: _study.NO_REWARD}  # alpha: as published, and ne
 
 
 @dataclass
-class Config(Study):
+class Config(Unrivalled):
     """noise: shares of uniform actions in the data. recorded: streams of data, each of `length` steps.
 
-    Nothing is stepped in training: of the study's values `copies`, `warmup` and `temperature` have no meaning here.
+    Nothing is stepped in training: of the study's values `copies` and `warmup` have no meaning here.
     """
 
     noise: list[float] = bounded(0, 1, unique=True)

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.csil import _figures, _scores, _study
-from experiments.csil._study import Study, Task
+from experiments.csil._study import Task, Unrivalled
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
@@ -46,7 +46,7 @@ def last(frames: int) -> str:
 
 
 @dataclass
-class Config(Study):
+class Config(Unrivalled):
     """blank: share of the observations that are not seen. frames: how many the policies of the last ones see.
 
     units: of the recurrent memory. window: consecutive steps that its gradients go back. A minibatch for the recurrent

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.csil import _scores, _study, ablations
-from experiments.csil._study import Study, Task
+from experiments.csil._study import Task, Unrivalled
 from experiments.harness import stats, style
 from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
@@ -30,7 +30,7 @@ BC = "BC"
 
 
 @dataclass
-class Config(Study):
+class Config(Unrivalled):
     """alphas: the reward's temperature in units of the published one, 1 / |A|. ratios: of beta to alpha."""
 
     alphas: list[float] = bounded(1e-3, 1000, unique=True)

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.csil import _figures, _scores, _study
-from experiments.csil._study import Study, Task
+from experiments.csil._study import Task, Unrivalled
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict
 from experiments.harness.context import Context
@@ -43,7 +43,7 @@ def clone_of(seen: str) -> str:
 
 
 @dataclass
-class Config(Study):
+class Config(Unrivalled):
     """pixels: along each side of a picture. pictures: that a policy sees at once, of consecutive steps.
 
     channels: of the three convolutions. told: numbers that the network makes of the pictures.

@@ -80,6 +80,8 @@ def _check(cfg: Config) -> None:
         raise BadInputError(f"observation_scaling={cfg.observation_scaling}: chains are in a box; must be min_max")
     if cfg.buffer < cfg.batch * cfg.negatives:
         raise BadInputError(f"buffer={cfg.buffer}: must be at least batch times negatives, {cfg.batch * cfg.negatives}")
+    if cfg.penalty:
+        raise BadInputError(f"penalty={cfg.penalty}: the joint model has none; must be 0")
 
 
 def _measured(cfg: Config, model: str, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
@@ -101,7 +103,7 @@ def joint_learner(cfg: Config, data: Task, random: Generators) -> JointLearner:
     Their temperature is below 1 as in Du and Mordatch 2019, and their step size constant: a schedule that begins
     anew at each step with noise as wide as the box would forget where the chains were.
     """
-    energy = cfg.energy(data.inputs.shape[-1], DIMENSIONS, random).to(data.inputs.device)
+    energy = cfg.energy(data.inputs.shape[-1], DIMENSIONS, random)
     buffer = ReplayBuffer(
         energy.observation_dim + energy.action_dim, random, cfg.buffer, cfg.negatives, cfg.bounds,
         Langevin("true", cfg.noise_scale, cfg.clip, cfg.bounds), [2 * cfg.buffer_step] * cfg.iterations,

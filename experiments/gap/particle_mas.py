@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments.gap import _particle, _pictures
 from experiments.gap._particle import MARGIN, Trained
+from experiments.gap._recipe import PRECISIONS
 from experiments.harness import style
 from experiments.harness.claim import Claim, Verdict, equivalent, weakest
 from experiments.harness.context import Context
@@ -61,7 +62,8 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def _measured(cfg: Config, variant: str, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
     data = _particle.task(cfg, DIMENSIONS, cfg.seeds, context.device)
-    one = _particle.learner(cfg, data, partial(proposal, cfg, variant), context.generators(cfg.seeds), Objective())
+    random, objective = context.generators(cfg.seeds), Objective(penalty=cfg.penalty)
+    one = _particle.learner(cfg, data, partial(proposal, cfg, variant), random, objective)
     minimisers = {iterations: cfg.minimiser(iterations) for iterations in cfg.inference_iterations}
     validation = _particle.Validation(one, data, minimisers, cfg.seeds, cfg.episodes)
     curves = _particle.train(one, cfg, cfg.seeds, context, variant, validation, done)
@@ -77,8 +79,8 @@ def proposal(cfg: Config, variant: str, random: Generators) -> Proposal:
         return cfg.short_chains(form)
     energy = MLPEnergy(0, DIMENSIONS, random, cfg.marginal_hidden, members=len(random))
     chain = cfg.chain(form, cfg.iterations)
-    anchor = cfg.anchor if maximum_entropy else 0.0
-    return MarginalSampler(energy, cfg.learning_rates(), cfg.negatives, cfg.bounds, *chain, maximum_entropy, anchor)
+    entropy = maximum_entropy, cfg.anchor if maximum_entropy else 0.0, PRECISIONS[cfg.precision]
+    return MarginalSampler(energy, cfg.learning_rates(), cfg.negatives, cfg.bounds, *chain, *entropy)
 
 
 def decide_variant(frame: pd.DataFrame, variant: str) -> Verdict:

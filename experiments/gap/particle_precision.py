@@ -45,7 +45,8 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 
 def _measured(cfg: Config, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
     data = _particle.task(cfg, DIMENSIONS, cfg.seeds, context.device)
-    one = _particle.learner(cfg, data, lambda _: cfg.short_chains(), context.generators(cfg.seeds), Objective())
+    random, objective = context.generators(cfg.seeds), Objective(penalty=cfg.penalty)
+    one = _particle.learner(cfg, data, lambda _: cfg.short_chains(), random, objective)
     minimisers = {iterations: cfg.minimiser(iterations) for iterations in cfg.inference_iterations}
     validation = _particle.Validation(one, data, minimisers, cfg.seeds, cfg.episodes)
     return _particle.train(one, cfg, cfg.seeds, context, cfg.precision, validation, done).assign(variant=cfg.precision)

@@ -89,7 +89,7 @@ def run(cfg: Config, context: Context) -> pd.DataFrame:
 def _measured(cfg: Config, name: str, context: Context, done: Callable[[float], None]) -> pd.DataFrame:
     variant = VARIANTS[name]
     data = _particle.task(cfg, DIMENSIONS, cfg.seeds, context.device)
-    objective = Objective(variant.loss, anchor=cfg.anchor if variant.anchored else 0.0)
+    objective = Objective(variant.loss, anchor=cfg.anchor if variant.anchored else 0.0, penalty=cfg.penalty)
     random = context.generators(cfg.seeds)
     one = _particle.learner(cfg, data, lambda _: proposal(cfg, variant), random, objective)
     minimisers = {iterations: cfg.minimiser(iterations) for iterations in cfg.inference_iterations}

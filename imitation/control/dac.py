@@ -46,7 +46,8 @@ class AdversarialSettings(Settings):
         super().__post_init__()
         fits = isfinite(self.discriminator_rate) and isfinite(self.penalty) and self.form in REWARDS
         if not fits or self.discriminator_rate <= 0 or self.penalty < 0:
-            raise ValueError(f"{self}: a finite rate above 0, a finite penalty not below, form in {REWARDS}")
+            rule = f"discriminator_rate must be positive, penalty not negative, both finite, form one of {REWARDS}"
+            raise ValueError(f"{self}: {rule}")
 
 
 class DiscriminatorActorCritic(SoftActorCritic):

@@ -162,7 +162,7 @@ class DemonstrationRows:
 def _check(steps: Steps, member: int) -> None:
     rows, shapes = len(steps.terminated), [value.shape for value in steps]
     observed, acted = (rows, *steps.observation.shape[1:]), (rows, *steps.action.shape[1:])
-    if shapes != [observed, acted, observed, (rows,), acted]:
+    if shapes != [observed, acted, observed, (rows,), acted] or len(observed) != 2 or len(acted) != 2:
         raise ValueError(f"member {member}: arrays of shapes {shapes} do not fit together")
     for name, value in zip(steps._fields[:-1], steps[:-1], strict=True):
         if not np.isfinite(value).all():

@@ -49,7 +49,8 @@ class ProximalPointSettings(Settings):
         super().__post_init__()
         finite = isfinite(self.reward_rate) and isfinite(self.sharpness)
         if not finite or self.reward_rate <= 0 or self.critic_updates < 1 or self.sharpness < 0:
-            raise ValueError(f"{self}: finite reward_rate and critic_updates above 0, a finite sharpness not below")
+            rule = "reward_rate and critic_updates must be positive, sharpness not negative, all finite"
+            raise ValueError(f"{self}: {rule}")
 
 
 class ProximalPoint(SoftActorCritic):

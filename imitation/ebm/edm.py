@@ -92,7 +92,8 @@ class StateTerm:
         bad = min(self.alpha, self.steps, self.buffer) <= 0 or min(self.sigma, self.square) < 0
         finite = all(map(math.isfinite, (self.alpha, self.sigma, self.square)))
         if bad or not finite or not 0 <= self.reinitialised <= 1:
-            raise ValueError(f"{self}: sizes must be positive, weights not negative, a probability in [0, 1]")
+            rule = "alpha, steps, buffer must be positive, sigma, square not negative, reinitialised in [0, 1]; finite"
+            raise ValueError(f"{self}: {rule}")
 
 
 class Info(NamedTuple):

@@ -33,6 +33,7 @@ class MarginalSampler(Proposal):
         maximum_entropy: add half the variance of the samples' energies (Appendix A) to the MCMC loss (4), and
             `anchor` times the mean square of the demonstrated actions' energies.
         anchor: weight of that L2 term, which holds energies near zero.
+        precision: of the sampler's arithmetic, float32 if not given.
 
     Raises:
         ValueError: a model of observations, no samples, an empty box, a negative weight, or an anchor without
@@ -49,6 +50,7 @@ class MarginalSampler(Proposal):
         step_sizes: Sequence[float],
         maximum_entropy: bool = False,
         anchor: float = 0.0,
+        precision: torch.dtype | None = None,
     ) -> None:
         check_samples(samples, bounds)
         if energy.observation_dim or not anchor >= 0:
@@ -57,13 +59,13 @@ class MarginalSampler(Proposal):
             raise ValueError(f"anchor={anchor}: must be 0 without maximum_entropy")
         self.energy, self.samples, self.bounds = energy, samples, bounds
         self.kernel, self.step_sizes = kernel, list(step_sizes)
-        self.maximum_entropy, self.anchor = maximum_entropy, anchor
+        self.maximum_entropy, self.anchor, self.precision = maximum_entropy, anchor, precision
         self._adam = Adam(energy.parameters(), schedule)
 
     def draw(self, energy, observation, positive, random: RandomSource) -> Actions:
         """M independent samples of p_gamma(y) for each row, (P, B, M, Dy); the conditional model is not asked."""
         start = uniform_actions(positive, self.samples, self.bounds, random)
-        gradient = self.energy.action_gradient(positive[..., :0])
+        gradient = self.energy.action_gradient(positive[..., :0], self.precision)
         return self.kernel.sample(gradient, start, self.step_sizes, random)[0]
 
     def learn(self, positive: Float[Tensor, "P B Dy"], negatives: Actions) -> None:

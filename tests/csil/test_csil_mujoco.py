@@ -215,6 +215,28 @@ def test_demonstrations_of_ones_own(tmp_path, monkeypatch):
     assert frame[frame.metric != "pose"].value.notna().all()
 
 
+def test_what_is_changed_in_ones_own_demonstrations_is_told(tmp_path, capsys):
+    save_own(tmp_path / "my.npz", 2)
+    experiment.inputs(of_own(tmp_path / "my.npz"))
+    assert not capsys.readouterr().out
+    arrays = dict(np.load(tmp_path / "my.npz"))
+    arrays["actions"][0] = 1.5
+    np.savez(tmp_path / "wide.npz", **arrays)
+    experiment.inputs(of_own(tmp_path / "wide.npz"))
+    told = capsys.readouterr().out
+    assert told.count("\n") == 1
+    assert f"env=Hopper-v5: {3 / arrays['actions'].size:.2%} of the numbers in actions were moved" in told
+    assert "0 episodes" in told
+
+
+def test_too_few_steps_to_keep_some_are_refused_by_the_keys_name(tmp_path):
+    save_own(tmp_path / "my.npz", 2)
+    cfg = of_own(tmp_path / "my.npz")
+    cfg = replace(cfg, demonstrations=replace(cfg.demonstrations, keep=5000))
+    with pytest.raises(BadInputError, match=r"demonstrations\.keep=5000, env=Hopper-v5: "):
+        _study.task(cfg, "Hopper-v5", Context().device)
+
+
 def test_seeds_draw_their_own_episodes_and_fewer_are_part_of_more(tmp_path):
     save_own(tmp_path / "my.npz", 4)
     task = _study.task(of_own(tmp_path / "my.npz", 2), "Hopper-v5", Context().device)

@@ -1,7 +1,7 @@
-"""What all studies of CSIL share: clones of every kind whose fit diverges are marked, and their neighbours are not."""
+"""What the studies of CSIL share: clones of every kind whose fit diverges are marked, idle values are refused."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -10,6 +10,7 @@ import torch
 from experiments.csil import _study, recurrent, vision
 from experiments.harness import catalogue
 from experiments.harness.context import Context
+from experiments.harness.schema import BadInputError, checked
 from imitation.policies.cloning import Fit
 
 
@@ -46,3 +47,11 @@ def test_a_clone_that_diverges_in_its_last_step_is_marked(clone: Callable[[], pd
     assert ended.diverged.tolist() == [0, 1]
     assert ended["return"].isna().tolist() == [False, True]
     assert found[found["update"] < last].value.notna().all()
+
+
+@pytest.mark.parametrize("name", ["ablations", "features", "offline", "recurrent", "temperature", "vision"])
+def test_a_temperature_that_nothing_learns_is_refused(name):
+    config = catalogue.module(f"csil/{name}").Config
+    values = asdict(catalogue.canonical(f"csil/{name}", "smoke"))
+    with pytest.raises(BadInputError, match=r"temperature=0.05: nothing learns one"):
+        checked(config, values | {"temperature": 0.05})

@@ -206,7 +206,11 @@ def test_the_measures_see_a_joint_model_that_overfits():
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"observation_scaling": "z_score"}, "observation_scaling=z_score"), ({"buffer": 127}, "at least .*128")],
+    [
+        ({"observation_scaling": "z_score"}, "observation_scaling=z_score"),
+        ({"buffer": 127}, "at least .*128"),
+        ({"penalty": 1.0}, "penalty=1.0"),
+    ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line(wrong, message):
     with pytest.raises(BadInputError, match=message):

@@ -108,6 +108,27 @@ def test_the_true_form_steps_twice_as_far_and_acting_has_a_noise_of_its_own():
     assert (minimiser.kernel.form, minimiser.kernel.noise_scale, minimiser.step_sizes) == ("ibc", 0.2, sizes)
 
 
+@pytest.mark.parametrize("module", [particle_mas, particle_precision, particle_samplers])
+def test_every_training_has_the_recipes_penalty(module, monkeypatch):
+    real, seen = _particle.learner, []
+
+    def watched(*given):
+        seen.append(given[-1].penalty)
+        return real(*given)
+
+    monkeypatch.setattr(_particle, "learner", watched)
+    cfg = dataclasses.replace(smoke(module), steps=1, validations=1, penalty=0.5)
+    module.run(cfg, Context())
+    assert seen
+    assert set(seen) == {0.5}
+
+
+def test_every_sampler_has_the_recipes_precision():
+    cfg = dataclasses.replace(smoke(particle_mas), precision="bfloat16")
+    made = [particle_mas.proposal(cfg, one, Context().generators(cfg.seeds)) for one in particle_mas.VARIANTS]
+    assert {one.precision for one in made} == {torch.bfloat16}
+
+
 def test_a_diverged_member_fails_and_counts():
     cfg = smoke(particle_mas)
     data = _particle.task(cfg, 2, cfg.seeds, torch.device("cpu"))

@@ -115,3 +115,10 @@ def test_the_slope_penalty_flattens_the_critic_at_demonstrations(exact):
         one.pretrain(rows, batch=16)
         slopes[weight] = one.critics.with_slope(rows.rows.observation, rows.rows.action, 7)[1].norm().item()
     assert slopes[10.0] < slopes[0.0] / 2
+
+
+@pytest.mark.parametrize("flat", [("action", "following_action"), ("observation", "following")])
+def test_rows_without_columns_are_refused(flat):
+    steps = whole(chain())
+    with pytest.raises(ValueError, match="arrays of shapes"):
+        DemonstrationRows([steps._replace(**{name: getattr(steps, name)[:, 0] for name in flat})])

@@ -123,5 +123,5 @@ def test_a_run_on_pendulum(on_pendulum):
     [{"discriminator_rate": 0.0}, {"penalty": -1.0}, {"form": "airl"}, {"discriminator_rate": nan}, {"penalty": nan}],
 )
 def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match="a finite rate above 0"):
+    with pytest.raises(ValueError, match="discriminator_rate must be positive, penalty not negative, both finite"):
         replace(SMALL, **wrong)

@@ -266,8 +266,9 @@ def test_bad_input_is_one_line(changed, message):
         {"alpha": torch.nan},
         {"sigma": torch.nan},
         {"square": torch.nan},
+        {"alpha": torch.inf},
     ],
 )
 def test_a_bad_state_term_is_refused(bad):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match=r"must be positive.*; finite"):
         StateTerm(**bad)

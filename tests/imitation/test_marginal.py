@@ -137,3 +137,14 @@ def test_a_model_of_observations_is_refused():
     energy = MLPEnergy(1, 2, Generators([0]), (8,))
     with pytest.raises(ValueError, match="observation_dim=1"):
         MarginalSampler(energy, cosine(1e-3, 1), 3, BOUNDS, Langevin(), [0.1])
+
+
+def test_the_sampler_computes_in_its_precision():
+    positive, _ = batch(rows=64, dtype=torch.float32)
+    drawn = {
+        precision: sampler(dtype=torch.float32, precision=precision).draw(None, positive, positive, Generators([5]))
+        for precision in (None, torch.float32, torch.bfloat16)
+    }
+    assert torch.equal(drawn[None], drawn[torch.float32])
+    apart = (drawn[torch.bfloat16] - drawn[torch.float32]).abs().mean()
+    assert 0 < apart < 1e-2

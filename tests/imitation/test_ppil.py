@@ -127,5 +127,5 @@ def test_a_run_on_pendulum(on_pendulum):
     [{"reward_rate": 0.0}, {"critic_updates": 0}, {"sharpness": -1.0}, {"reward_rate": nan}, {"sharpness": inf}],
 )
 def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="must be positive, sharpness not negative, all finite"):
         replace(SMALL, **wrong)
