@@ -70,7 +70,10 @@ def middle(values: np.ndarray) -> np.ndarray:
 
 
 def level(table: pd.DataFrame) -> stats.Interval:
-    """Interquartile mean of scores, as reported; seeds are resampled, each with all its conditions."""
+    """Interquartile mean of scores, as reported; seeds are resampled, each with all its conditions.
+
+    Not stratified, which would resample each condition by itself: one seed's share demonstrations and episodes.
+    """
     return stats.bootstrap_interval(table.to_numpy(), middle)
 
 

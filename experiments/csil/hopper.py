@@ -35,7 +35,7 @@ def _claim(suffix: str, statement: str, measures: str, decide: Callable[[pd.Data
 
 
 CLAIMS = [
-    _claim("mujoco", "CSIL's returns on Hopper are above those of cloning and of SQIL.",
+    _claim("mujoco", "In the updates of this run CSIL's returns on Hopper are above those of cloning and of SQIL.",
            "CSIL's score less that of the nearer rival", partial(mujoco.decide_mujoco, methods=["SQIL"])),
     _claim("one-demonstration", "On Hopper one demonstration suffices for CSIL where behavioural cloning fails.",
            "CSIL's score", decide_one_demonstration),

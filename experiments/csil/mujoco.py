@@ -212,7 +212,8 @@ def over(suffix: str, name: str, decide: Callable[[pd.DataFrame], Verdict]) -> C
 CLAIMS = [
     _claim("mujoco", "CSIL's returns on MuJoCo tasks are above those of cloning and of the other imitation learners.",
            "CSIL's score less that of the nearest rival", decide_mujoco, "paper"),
-    _claim("mujoco.cheetah", "CSIL's returns on HalfCheetah are above those of cloning and of SQIL.",
+    _claim("mujoco.cheetah",
+           "In the updates of this run CSIL's returns on HalfCheetah are above those of cloning and of SQIL.",
            "CSIL's score less that of the nearer rival", decide_cheetah),
     _claim("one-demonstration", "One demonstration suffices for CSIL where behavioural cloning fails.",
            "CSIL's score with one demonstration", decide_one_demonstration),
@@ -229,6 +230,25 @@ LABELS = {BC: "strongest clone (BC)"}
 FILMED = {"expert": ("expert", style.GREY), BC: ("clone", style.BLACK), CSIL: (CSIL, style.BLUE)}
 LOWER = ("levels", "profiles", "collapse")  # the panels below the curves
 THRESHOLDS = np.linspace(0, 1.2, 61)  # of the score, along the performance profiles
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores by environment, demonstrations and method: at the end, spread over seeds, best, and the deepest fall.
+
+    A fall is how far an evaluation lies below the best so far of its seed, in units of the score: means over seeds.
+    """
+    rows, last, top = _scores.scores(frame), tables(frame), tables(frame, _scores.best)
+    found = []
+    for name in (one for one in last if one != BC):
+        for env, count in last[name].columns:
+            mine = rows[(rows.method == name) & (rows.env == env) & (rows.demonstrations == count)]
+            course = mine.pivot(index="steps", columns="seed", values="score")
+            end, fall = last[name][[(env, count)]], (course.cummax() - course).max()
+            best, spread = top[name][(env, count)].mean(), float(end.std().iloc[0])
+            numbers = _scores.told(end), f"{spread:.2f}", f"{best:.2f}", f"{fall.mean():.2f}"
+            found.append((env, count, LABELS.get(name, name), *numbers))
+    columns = ["environment", "demonstrations", "method", "last score", "sd over seeds", "best score", "deepest fall"]
+    return pd.DataFrame(found, columns=columns).sort_values(columns[:2], kind="stable")
 
 
 def figure(frame: pd.DataFrame) -> Figure:
@@ -301,14 +321,21 @@ def _draw_profiles(axis: Axes, frame: pd.DataFrame) -> None:
 
 
 def _draw_collapse(axis: Axes, frame: pd.DataFrame) -> None:
-    """What would show a collapse of CSIL, as the mean over members and the largest of them."""
+    """What would show a collapse of CSIL: the mean over members, the largest of them, and how many diverged.
+
+    These, of which the shares say nothing, are left out of both.
+    """
+    member = ["env", "demonstrations", "seed"]
+    rows = frame[frame.method == CSIL].pivot_table(index=[*member, "steps"], columns="metric", values="value")
+    lost = rows.diverged == 1
+    members, bad = rows.groupby(member).ngroups, int(lost.groupby(member).any().sum())
     looks = {"at_limits": ("action at the limits", style.SKY), "value_share": ("|Q| over its clip", style.PURPLE)}
     for metric, (label, colour) in looks.items():
-        rows = frame[(frame.method == CSIL) & (frame.metric == metric)].groupby("steps").value
-        axis.plot(rows.mean().index, rows.mean(), color=colour, label=label)
-        axis.plot(rows.max().index, rows.max(), color=colour, linestyle=":", linewidth=1)
+        shares = rows.loc[~lost, metric].dropna().groupby("steps")
+        axis.plot(shares.mean().index, shares.mean(), color=colour, label=label)
+        axis.plot(shares.max().index, shares.max(), color=colour, linestyle=":", linewidth=1)
     axis.axhline(1, color=style.GREY, linewidth=0.7)
     axis.set(xlabel="environment steps", ylabel="share", ylim=(-0.02, None))
     axis.set_title("CSIL: signs of collapse\n(dotted: largest member)")
     axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.legend()
+    axis.legend(title=f"{bad} of {members} diverged")

@@ -14,7 +14,7 @@ from imitation.demonstrations import classic
 _CLAIMS = "| claim | says | verdict | figure and command | time, memory |\n|---|---|---|---|---|"
 _BENCHMARKS = ("langevin", "ibc_step", "sac", "csil", "maxent_irl")
 _EXPERTS = "| expert | return over fresh episodes | wanted | environment steps |\n|---|---|---|---|"
-_SPEED = "| workload | form | contestant | milliseconds | times ours |\n|---|---|---|---|---|"
+_SPEED = "| workload | form | contestant | milliseconds | times ours | besides |\n|---|---|---|---|---|---|"
 
 
 def updated(text: str, rows: list[Entry], measured: dict[str, Result], results: Path) -> str:
@@ -88,5 +88,6 @@ def _speed(folder: Path) -> str:
             version = "" if row["version"] == "this tree" else f" {row['version']}"
             cells = (row["workload"], row["form"], f"{row['contestant']}{version}")
             spread = [f"{value} ({low} to {high})" for value, low, high in (times, ratios)]
-            lines.append("| " + " | ".join([*cells, *spread]) + " |")
+            besides = row["note"].partition("; ")[2]  # after the engine's version
+            lines.append("| " + " | ".join([*cells, *spread, besides]) + " |")
     return "\n".join(lines)

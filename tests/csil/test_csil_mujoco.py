@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from experiments.csil import _scores, _study
 from experiments.csil import mujoco as experiment
@@ -109,6 +110,33 @@ def test_dac_is_a_rival_only_where_no_episode_ends():
     assert found.verdict == REPRODUCED
     assert "Hopper" not in found.note
     assert OVER["bc"].decide(pd.concat([endless, ends])).note.count("Hopper-v5 (") == 2
+
+
+def test_the_table_tells_falls_from_each_seeds_best_so_far():
+    frame = made_up({"BC": [0.1], "CSIL": [0.2, 0.8, 0.3, 0.5], "SQIL": [0.1, 0.2]}, counts=(3, 1), spread=0)
+    table = experiment.table(frame)
+    assert list(table.demonstrations) == [1, 1, 3, 3]
+    own = table[table.method == "CSIL"]
+    assert set(own["deepest fall"]) == {"0.50"}
+    assert set(own["best score"]) == {"0.80"}
+    assert set(own["last score"]) == {"0.50 [0.50, 0.50]"}
+    assert set(own["sd over seeds"]) == {"0.00"}
+    assert set(table[table.method == "SQIL"]["deepest fall"]) == {"0.00"}
+
+
+def test_a_diverged_member_is_counted_and_not_drawn_as_free_of_collapse():
+    place = [(seed, steps) for seed in (0, 1) for steps in (10, 20)]
+    values = {"diverged": [0, 0, 0, 1], "at_limits": [0.4, 0.6, 0.2, 0.0], "value_share": [0.1, 0.1, 0.1, np.nan]}
+    frame = pd.DataFrame(
+        {"env": "Hopper-v5", "method": "CSIL", "demonstrations": 1, "seed": seed, "steps": steps, "metric": metric,
+         "value": value}
+        for metric, column in values.items()
+        for (seed, steps), value in zip(place, column, strict=True)
+    )  # fmt: skip
+    axis = Figure().subplots()
+    experiment._draw_collapse(axis, frame)
+    assert axis.lines[0].get_ydata() == pytest.approx([0.3, 0.6])  # not .3, with the diverged member's 0
+    assert axis.get_legend().get_title().get_text() == "1 of 2 diverged"
 
 
 def test_the_overnight_study_has_every_rival_and_as_many_steps_as_published():

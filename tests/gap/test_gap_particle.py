@@ -351,6 +351,16 @@ def test_only_the_published_size_refutes_a_dimension():
     assert verdicts == [INCONCLUSIVE] * 3 + [REFUTED]
 
 
+def test_a_search_smaller_than_published_shows_no_failure_but_at_equal_cost():
+    claims = {one.id.removeprefix("gap.implementation"): one for one in C.CLAIMS}
+    good, found = dimensions(GOOD), dimensions(GOOD | {(M.DFO, 16, 2000): 0.9})
+    assert [claims[""].verdict(good, scale).verdict for scale in ("overnight", "paper")] == [INCONCLUSIVE, REPRODUCED]
+    assert [claims[".equal-cost"].verdict(one, "overnight").verdict for one in (good, found)] == [
+        REPRODUCED,
+        INCONCLUSIVE,  # only the published size refutes
+    ]
+
+
 def test_of_dimensions_that_were_not_run_nothing_is_known():
     whole = dimensions(GOOD)
     partly = D.decide_dimensions(whole)
