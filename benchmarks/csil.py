@@ -5,8 +5,8 @@
 One thread, one learner, HetStat of width 256 and 256 demonstrated with 256 replayed rows, as published, at the sizes of
 HalfCheetah. First both make the same updates from the same start with the same noise, and what they have become must
 agree to rounding. A repetition times every contestant once before the next begins, and ratios divide times of the same
-repetition. The last rows say what smaller sizes and populations buy, per member; what they cost in return is seen in
-`csil/mujoco`, whose laptop scale has the smallest.
+repetition. The last rows say what smaller sizes and populations buy, per member; what features cost in return is
+measured by `csil/features`; of narrower layers and smaller batches it is not.
 """
 
 import sys
