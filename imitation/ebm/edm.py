@@ -77,7 +77,8 @@ class StateTerm:
             state term, until g has taken over what it asks for. Without f in E(s) the policy would be the clone.
 
     Raises:
-        ValueError: a size or weight that is not finite, not positive or negative, or no probability.
+        ValueError: alpha, steps or buffer not positive, sigma or square negative, one of these not finite, or
+            reinitialised outside [0, 1].
     """
 
     alpha: float = OFFICIAL_ALPHA
