@@ -5,13 +5,15 @@
 One thread, one learner, HetStat of width 256 and 256 demonstrated with 256 replayed rows, as published, at the sizes of
 HalfCheetah. First both make the same updates from the same start with the same noise, and what they have become must
 agree to rounding. A repetition times every contestant once before the next begins, and ratios divide times of the same
-repetition. The last rows say what smaller sizes and populations buy, per member; what features cost in return is
-measured by `csil/features`; of narrower layers and smaller batches it is not.
+repetition. The other rows say what bfloat16, torch's compiler, smaller sizes and populations buy, per member. After
+the same updates a compiled learner must agree with ours to rounding; how far bfloat16 comes from it is told. What
+narrower features cost in return is measured by `csil/features`; of the others it is not.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +25,9 @@ from torch import Tensor
 
 from imitation.control.csil import CoherentSettings, CoherentSoftImitation
 from imitation.control.imitation_rows import Noted
+from imitation.control.networks import SmoothCritics
 from imitation.control.replay import Transitions
+from imitation.nn import products
 from imitation.policies import HetStat
 from imitation.population import Generators, normal_like
 
@@ -34,20 +38,27 @@ SECONDS = 1.0  # a contestant runs at least
 
 
 class Size(NamedTuple):
-    """Members, HetStat's features, widths of the hidden layers, rows of each kind."""
+    """Members, HetStat's features, widths of the hidden layers, rows of each kind; and by what it is computed."""
 
     members: int = 1
     features: int = 256
     hidden: int = 256
     batch: int = 256
+    bfloat16: bool = False
+    compiled: bool = False
 
 
+SMALL = Size(features=64, hidden=64, batch=64)
 SIZES = {
     OURS: Size(),
+    "ours, bfloat16": Size(bfloat16=True),
+    "ours, bfloat16 and compiled": Size(bfloat16=True, compiled=True),
     "ours, 64 features": Size(features=64),
     "ours, and layers of 64": Size(features=64, hidden=64),
-    "ours, and 64 + 64 rows": Size(features=64, hidden=64, batch=64),
-    "ours, and 15 members": Size(15, 64, 64, 64),
+    "ours, and 64 + 64 rows": SMALL,
+    "ours, and compiled": SMALL._replace(compiled=True),
+    "ours, small, 15 members": SMALL._replace(members=15),
+    "ours, and bfloat16, compiled": SMALL._replace(members=15, bfloat16=True, compiled=True),
 }
 
 
@@ -58,7 +69,38 @@ def learner(size: Size) -> CoherentSoftImitation:
     with torch.no_grad():
         for value in clone.parameters():
             value += 0.05 * normal_like(value, random)
-    return CoherentSoftImitation(clone, random, CoherentSettings(hidden=(size.hidden,) * 2))
+    one = CoherentSoftImitation(clone, random, CoherentSettings(hidden=(size.hidden,) * 2))
+    if size.compiled:
+        compile_networks(one)
+    return one
+
+
+def compile_networks(one: CoherentSoftImitation) -> None:
+    """Let torch compile what the networks do, anew for each size; what it would leave uncompiled is an error."""
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    for network in (one.actor, one.rewarder, one.critics, one.targets):
+        network.forward = torch.compile(network.forward)
+    assert isinstance(one.critics, SmoothCritics)
+    one.critics.with_slope = torch.compile(one.critics.with_slope)
+
+
+@contextmanager
+def arithmetic(size: Size) -> Iterator[None]:
+    """What the size is computed by: neither torch's compiler nor its autocast knows oneDNN's private operators."""
+    large = products.LARGE
+    products.LARGE = 2**62 if size.bfloat16 or size.compiled else large
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=size.bfloat16):
+            yield
+    finally:
+        products.LARGE = large
+
+
+def update(one: CoherentSoftImitation, given: Noted, size: Size) -> None:
+    """One update."""
+    with arithmetic(size):
+        one.update(given)
 
 
 def rows(one: CoherentSoftImitation, size: Size, seed: int = 0) -> Noted:
@@ -95,6 +137,27 @@ def check() -> float:
     return apart
 
 
+def drift(size: Size) -> float:
+    """Largest difference of Q between this arithmetic and ours after some updates from the same start.
+
+    Raises:
+        RuntimeError: it is above rounding, without bfloat16.
+    """
+    plain = size._replace(bfloat16=False, compiled=False)
+    one, other = learner(size), learner(plain)
+    for step in range(CHECKED):
+        given = rows(other, size, step)
+        update(one, given, size)
+        update(other, given, plain)
+    probe = rows(other, size, CHECKED)
+    with arithmetic(size), torch.no_grad():
+        mine = one.critics(probe.observation, probe.action)
+    apart = float((mine - other.critics(probe.observation, probe.action)).detach().abs().max())
+    if not (size.bfloat16 or apart <= SAME):
+        raise RuntimeError(f"after {CHECKED} updates Q differs by {apart:.1e} from what is not compiled")
+    return apart
+
+
 def contestants() -> dict[str, tuple[Callable[[], object], Size]]:
     """What each runs once, and at which size."""
     plain_learner, random = learner(Size()), torch.Generator()
@@ -102,7 +165,7 @@ def contestants() -> dict[str, tuple[Callable[[], object], Size]]:
     found: dict[str, tuple[Callable[[], object], Size]] = {PLAIN: (partial(plain.update, given, random), Size())}
     for name, size in SIZES.items():
         one = learner(size)
-        found[name] = partial(one.update, rows(one, size)), size
+        found[name] = partial(update, one, rows(one, size), size), size
     return found
 
 
@@ -137,7 +200,12 @@ def product() -> float:
 
 def measure(repetitions: int) -> pd.DataFrame:
     """A line per contestant."""
-    apart, every = check(), contestants()
+    apart = {OURS: f"; Q the plain writing's to {check():.0e}"}
+    for name, size in SIZES.items():
+        if size.bfloat16 or size.compiled:
+            print(f"comparing: {name}", file=sys.stderr)
+            apart[name] = f"; Q in float32, not compiled, to {drift(size):.0e}"
+    every = contestants()
     times: dict[str, list[float]] = {name: [] for name in every}
     rates = []
     for repetition in range(repetitions + 1):
@@ -153,9 +221,9 @@ def measure(repetitions: int) -> pd.DataFrame:
         line: dict[str, str | float] = {"workload": "CSIL update", "form": _worded(size), "contestant": name}
         line |= {"version": "this tree"} | spread("seconds", times[name]) | spread("ratio", ratios)
         shares = sorted(operations(size) / one / rate for one, rate in zip(times[name], rates, strict=True))
-        said = f"{shares[len(shares) // 2]:.0%} of the matrix product's rate" if name != PLAIN else "dense, double"
-        same = f"; Q the plain writing's to {apart:.0e}" if name == OURS else ""
-        lines.append(line | {"repetitions": repetitions, "note": f"torch {torch.__version__}; {said}{same}"})
+        said = f"{shares[len(shares) // 2]:.0%} of the matrix product's rate"
+        said = "dense triangles, slopes by autograd twice" if name == PLAIN else said + apart.get(name, "")
+        lines.append(line | {"repetitions": repetitions, "note": f"torch {torch.__version__}; {said}"})
     return pd.DataFrame(lines)
 
 

@@ -79,7 +79,6 @@ def execute(planned: Plan) -> None:
         with locked(planned.folder), _explained(planned.folder):
             remove_leftovers(planned.folder)
             if planned.force or not planned.is_current():
-                _status(planned.folder, outcome="running")
                 _measure(planned)
     except CannotWriteError as error:
         raise BadInputError(str(error)) from None
@@ -156,11 +155,13 @@ def _measure(planned: Plan) -> None:
     # A checkpoint goes on with what it began with, or one result would be of two versions or processors.
     kept_by = hashes | {key: made_by[key] for key in ("versions", "device", "threads")}
     context = Context(planned.folder, sha256(dumps(kept_by)), planned.device)
+    before = _seconds_before(planned.folder)
+    _status(planned.folder, outcome="running")
     _reset_peak_memory()
     started = time.perf_counter()
     frame = module.run(planned.config, context)
     measured = made_by | {
-        "wall_seconds": round(time.perf_counter() - started, 2),
+        "wall_seconds": round(before + time.perf_counter() - started, 2),
         "peak_memory_mb": round(_peak_memory_mb()),
         "seeds": getattr(planned.config, "seeds", []),
         "command": record.command(planned),
@@ -171,6 +172,16 @@ def _measure(planned: Plan) -> None:
     _draw(planned, content)
     (planned.folder / "error.log").unlink(missing_ok=True)
     _status(planned.folder, outcome="ran", seconds=measured["wall_seconds"])
+
+
+def _seconds_before(folder: Path) -> float:
+    """What interrupted processes took for the pieces that this run goes on from, as far as they told; noted there."""
+    if not any(folder.glob(".pieces/*/*")):
+        return 0.0
+    noted = folder / ".pieces" / "seconds"
+    seconds = (float(noted.read_text()) if noted.exists() else 0.0) + _status_of(folder).get("seconds", 0.0)
+    write_whole(noted, str(seconds))
+    return seconds
 
 
 def _draw(planned: Plan, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Killed, full, unwritable, locked: nothing half-written remains, nothing is lost, and the message is one line."""
 
+import json
 import multiprocessing
 import os
 import resource
@@ -13,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from experiments.harness import arguments, files, record, report, runner
+from experiments.harness.context import Context
 from experiments.harness.record import Plan
 from experiments.harness.schema import BadInputError
 
@@ -157,6 +159,30 @@ def test_two_processes_on_one_folder(tmp_path: Path) -> None:
         # The lock is held by another file handle of this process, which the system treats as another process.
         runner.execute(plan)
     assert not (plan.folder / "metrics.csv").exists()
+
+
+def test_the_time_of_interrupted_processes_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where their pieces are gone on from, and no longer once they are thrown away."""
+    from experiments.critique import finite_sample
+
+    whole = finite_sample.run
+
+    def interrupted(_: object, context: Context) -> None:
+        context.keep("a training", {"step": 1})
+        context._started -= 100  # as if it had taken so long
+        context.progress(1, 1)
+        raise KeyboardInterrupt
+
+    plan = plan_in(tmp_path)
+    for _ in range(3):
+        monkeypatch.setattr(finite_sample, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runner.execute(plan)
+    monkeypatch.setattr(finite_sample, "run", whole)
+    runner.execute(plan)
+    assert 300 < json.loads((plan.folder / "run.json").read_text())["wall_seconds"] < 400
+    runner.execute(plan_in(tmp_path, "force=true"))
+    assert json.loads((plan.folder / "run.json").read_text())["wall_seconds"] < 100
 
 
 def test_a_failing_experiment_leaves_its_error_and_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
