@@ -50,7 +50,7 @@ lint: $(READY)
 	$(RUN) -m basedpyright --level error
 
 test: $(READY) lint ## lint, types, tests, every experiment at smoke scale, committed figures redrawn and compared
-	$(RUN) -m pytest --numprocesses 2
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(RUN) -m experiments --multirun experiment=$(call names,configs/experiment) scale=smoke results="$$folder"
 	$(RUN) -m experiments.harness.report --check
