@@ -7,13 +7,13 @@ HalfCheetah. First both make the same updates from the same start with the same 
 agree to rounding. A repetition times every contestant once before the next begins, and ratios divide times of the same
 repetition. The other rows say what bfloat16, torch's compiler, smaller sizes and populations buy, per member. After
 the same updates a compiled learner must agree with ours to rounding; how far bfloat16 comes from it is told. What
-narrower features cost in return is measured by `csil/features`; of the others it is not.
+all this costs in return is measured by `csil/economies`.
 """
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -24,10 +24,11 @@ from langevin import repeated, show, spread, worded, write
 from torch import Tensor
 
 from imitation.control.csil import CoherentSettings, CoherentSoftImitation
+from imitation.control.csil_bfloat16 import HalvedImitation
 from imitation.control.imitation_rows import Noted
 from imitation.control.networks import SmoothCritics
 from imitation.control.replay import Transitions
-from imitation.nn import products
+from imitation.nn.precision import bfloat16, without_private_products
 from imitation.policies import HetStat
 from imitation.population import Generators, normal_like
 
@@ -69,7 +70,8 @@ def learner(size: Size) -> CoherentSoftImitation:
     with torch.no_grad():
         for value in clone.parameters():
             value += 0.05 * normal_like(value, random)
-    one = CoherentSoftImitation(clone, random, CoherentSettings(hidden=(size.hidden,) * 2))
+    make = HalvedImitation if size.bfloat16 else CoherentSoftImitation
+    one = make(clone, random, CoherentSettings(hidden=(size.hidden,) * 2))
     if size.compiled:
         compile_networks(one)
     return one
@@ -85,16 +87,11 @@ def compile_networks(one: CoherentSoftImitation) -> None:
     one.critics.with_slope = torch.compile(one.critics.with_slope)
 
 
-@contextmanager
-def arithmetic(size: Size) -> Iterator[None]:
-    """What the size is computed by: neither torch's compiler nor its autocast knows oneDNN's private operators."""
-    large = products.LARGE
-    products.LARGE = 2**62 if size.bfloat16 or size.compiled else large
-    try:
-        with torch.autocast("cpu", torch.bfloat16, enabled=size.bfloat16):
-            yield
-    finally:
-        products.LARGE = large
+def arithmetic(size: Size) -> AbstractContextManager[None]:
+    """What the size is computed by."""
+    if size.bfloat16:
+        return bfloat16()
+    return without_private_products() if size.compiled else nullcontext()
 
 
 def update(one: CoherentSoftImitation, given: Noted, size: Size) -> None:

@@ -18,6 +18,7 @@ SOURCE = Source(
         "ablations",
         "temperature",
         "features",
+        "economies",
         "offline",
         "recurrent",
         "vision",
