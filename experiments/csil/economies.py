@@ -34,6 +34,7 @@ KEPT = 0.5  # share of the gain at the published sizes that a rung must keep
 LATE = 0.25  # share of the updates, the last, over whose evaluations a score is the mean
 PUBLISHED, HALVED, ALL = "as published", "bfloat16", "and bfloat16"
 LADDER = (PUBLISHED, HALVED, "narrow features", "and narrow layers", "and small batches", ALL)
+LIKE = {HALVED: PUBLISHED, ALL: "and small batches"}  # of those in bfloat16, the rung whose clones they start from
 CSIL, BC = "CSIL, {}", "BC, {}"
 
 
@@ -119,7 +120,7 @@ def late(frame: pd.DataFrame, rung: str) -> pd.DataFrame:
 
 def clones(frame: pd.DataFrame, rung: str) -> pd.DataFrame:
     """Scores of the strongest clone of a rung's sizes, laid out as `late`."""
-    return _scores.strongest(_scores.scores(frame), BC.format(rung))
+    return _scores.strongest(_scores.scores(frame), BC.format(LIKE.get(rung, rung)))
 
 
 def marks(frame: pd.DataFrame) -> pd.DataFrame:
@@ -162,13 +163,23 @@ CLAIMS = [
 # ---- figure ----
 
 
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every rung's late score, what it costs, the strongest clone of its own sizes and the gain on that one."""
+    found = []
+    for rung in LADDER:
+        own, clone = late(frame, rung), clones(frame, rung)
+        costs = _scores.told(late(frame, PUBLISHED) - own) if rung != PUBLISHED else ""
+        found.append((rung, _scores.told(own), costs, _scores.told(clone), _scores.told(own - clone)))
+    return pd.DataFrame(found, columns=["sizes", "late score", "cost", "strongest own clone", "gain on it"])
+
+
 COLOURS = dict(
     zip(LADDER, (style.BLUE, style.SKY, style.PURPLE, style.GREEN, style.ORANGE, style.VERMILION), strict=True)
 )
 
 
 def figure(frame: pd.DataFrame) -> Figure:
-    """Scores along the updates, means over members; late scores by rung, with what each must be above."""
+    """Scores along the updates, means over members; late scores by rung with its clones', and what it must be above."""
     environments = list(dict.fromkeys(frame.env))
     drawing, axes = style.panels(len(environments), 2, height=2.6)
     for row, name in enumerate(environments):
@@ -186,7 +197,7 @@ def _draw_curves(axis: Axes, frame: pd.DataFrame, name: str) -> None:
 
 
 def _draw_levels(axis: Axes, frame: pd.DataFrame) -> None:
-    """Each seed a dot; the clone dashed, the mark dotted."""
+    """Each seed a dot, the rung's own clones a square; the published sizes' clone dashed, the mark dotted."""
     for place, rung in enumerate(LADDER):
         table = late(frame, rung)
         center, low, high = _scores.average(table)
@@ -194,10 +205,15 @@ def _draw_levels(axis: Axes, frame: pd.DataFrame) -> None:
             center, place, xerr=np.nan_to_num([[center - low], [high - center]]), fmt="o", color=COLOURS[rung],
             markersize=4,
         )  # fmt: skip
+        axis.plot(
+            _scores.average(clones(frame, rung))[0], place, "s", color=style.BLACK, markersize=4, fillstyle="none"
+        )
         members = table.mean(axis=1)
         axis.plot(members, np.full(len(members), place + 0.25), ".", color=COLOURS[rung], markersize=3, alpha=0.6)
     for table, line in ((clones(frame, PUBLISHED), "--"), (marks(frame), ":")):
         axis.axvline(_scores.average(table)[0], color=style.BLACK, linestyle=line, linewidth=1)
     axis.set_yticks(range(len(LADDER)), LADDER)
     axis.set(ylim=(len(LADDER) - 0.5, -0.5), xlabel="score, mean, 95 %\n(0 random, 1 expert)")
-    axis.set_title(f"last {LATE:.0%} of the updates\n(clone dashed, {KEPT:g} of the gain dotted)")
+    axis.set_title(
+        f"last {LATE:.0%} of the updates; squares: own clone\n(published clone dashed, {KEPT:g} of the gain dotted)"
+    )

@@ -20,8 +20,10 @@ def made_up(scores, spread=0.02, early=0.0):
     """Scores(rung) with a spread over seeds that grows along the ladder; `early` is added before the last quarter."""
     rows = []
     for seed, jump in enumerate(np.linspace(-1, 1, 6)):
-        levels = {"expert": [1.0], "random": [0.0], experiment.BC.format(experiment.PUBLISHED): [0.2]}
+        levels = {"expert": [1.0], "random": [0.0]}
         for place, rung in enumerate(experiment.LADDER):
+            if rung not in experiment.LIKE:
+                levels[experiment.BC.format(rung)] = [0.2 - 0.01 * place]
             score = scores(rung) + spread * jump * place
             levels[experiment.CSIL.format(rung)] = [score + early] * 6 + [score - 0.1, score + 0.1]
         for method, values in levels.items():
@@ -57,6 +59,16 @@ def test_the_decision(claim, scores, spread, verdict):
 def test_the_last_quarter_of_the_updates_decides():
     found = experiment.late(made_up(lambda rung: 0.6, spread=0.01, early=7.0), experiment.ALL)
     np.testing.assert_allclose(found.to_numpy()[:, 0], 0.6 + 0.05 * np.linspace(-1, 1, 6))
+
+
+def test_the_table_tells_what_each_costs_and_its_gain_on_clones_of_its_own():
+    shown = experiment.table(made_up(lambda rung: 0.5 if rung == experiment.ALL else 0.6, spread=0.0)).set_index(
+        "sizes"
+    )
+    assert shown.loc[experiment.ALL, "cost"] == "0.10 [0.10, 0.10]"
+    assert shown.loc[experiment.ALL, "strongest own clone"].startswith("0.16 ")  # of the small batches
+    assert shown.loc[experiment.HALVED, "gain on it"].startswith("0.40 ")
+    assert shown.loc[experiment.PUBLISHED, "cost"] == ""
 
 
 def test_a_rung_that_was_not_run_is_named():
