@@ -120,7 +120,7 @@ def late(frame: pd.DataFrame, rung: str) -> pd.DataFrame:
 
 def clones(frame: pd.DataFrame, rung: str) -> pd.DataFrame:
     """Scores of the strongest clone of a rung's sizes, laid out as `late`."""
-    return _scores.strongest(_scores.scores(frame), BC.format(LIKE.get(rung, rung)))
+    return _scores.strongest(_scores.scores(frame), BC.format(rung))
 
 
 def marks(frame: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +167,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Every rung's late score, what it costs, the strongest clone of its own sizes and the gain on that one."""
     found = []
     for rung in LADDER:
-        own, clone = late(frame, rung), clones(frame, rung)
+        own, clone = late(frame, rung), clones(frame, LIKE.get(rung, rung))
         costs = _scores.told(late(frame, PUBLISHED) - own) if rung != PUBLISHED else ""
         found.append((rung, _scores.told(own), costs, _scores.told(clone), _scores.told(own - clone)))
     return pd.DataFrame(found, columns=["sizes", "late score", "cost", "strongest own clone", "gain on it"])
@@ -205,9 +205,8 @@ def _draw_levels(axis: Axes, frame: pd.DataFrame) -> None:
             center, place, xerr=np.nan_to_num([[center - low], [high - center]]), fmt="o", color=COLOURS[rung],
             markersize=4,
         )  # fmt: skip
-        axis.plot(
-            _scores.average(clones(frame, rung))[0], place, "s", color=style.BLACK, markersize=4, fillstyle="none"
-        )
+        clone = _scores.average(clones(frame, LIKE.get(rung, rung)))[0]
+        axis.plot(clone, place, "s", color=style.BLACK, markersize=4, fillstyle="none")
         members = table.mean(axis=1)
         axis.plot(members, np.full(len(members), place + 0.25), ".", color=COLOURS[rung], markersize=3, alpha=0.6)
     for table, line in ((clones(frame, PUBLISHED), "--"), (marks(frame), ":")):
