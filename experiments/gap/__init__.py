@@ -13,6 +13,7 @@ SOURCE = Source(
         "mcmc_loss",
         "langevin_moments",
         "particle_samplers",
+        "particle_losses",
         "joint_overfit",
         "infonce_bound",
         "deep_valley",
