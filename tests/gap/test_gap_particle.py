@@ -13,6 +13,7 @@ from experiments.gap import (
     _particle,
     particle_dimensions,
     particle_implementation,
+    particle_losses,
     particle_mas,
     particle_precision,
     particle_samplers,
@@ -24,7 +25,14 @@ from experiments.harness.schema import BadInputError
 from imitation.ebm.mlp import MLPEnergy
 from imitation.population import Generators
 
-MODULES = (particle_mas, particle_precision, particle_samplers, particle_dimensions, particle_implementation)
+MODULES = (
+    particle_mas,
+    particle_precision,
+    particle_samplers,
+    particle_losses,
+    particle_dimensions,
+    particle_implementation,
+)
 
 
 def smoke(module):
@@ -108,7 +116,7 @@ def test_the_true_form_steps_twice_as_far_and_acting_has_a_noise_of_its_own():
     assert (minimiser.kernel.form, minimiser.kernel.noise_scale, minimiser.step_sizes) == ("ibc", 0.2, sizes)
 
 
-@pytest.mark.parametrize("module", [particle_mas, particle_precision, particle_samplers])
+@pytest.mark.parametrize("module", [particle_mas, particle_precision, particle_samplers, particle_losses])
 def test_every_training_has_the_recipes_penalty(module, monkeypatch):
     real, seen = _particle.learner, []
 
@@ -193,6 +201,91 @@ def test_a_missing_seed_is_not_passed_over():
     lacking = frame[~((frame.variant == "Ibc") & (frame.seed == 0))]
     with pytest.raises(ValueError, match="must be the same"):
         particle_mas.decide_all(lacking)
+
+
+# -- what the losses need
+
+
+def trained(few: dict[str, list[float]] | None = None, **changed: list[float]) -> pd.DataFrame:
+    """Each variant's success from 512 starts, .1 without the norm; and from 16, `few` or half of it."""
+    alone = (particle_losses.MCMC_ALONE, particle_losses.MAXENT_ALONE)
+    most = {name: jitter(0.1 if name in alone else 0.8) for name in particle_losses.VARIANTS} | changed
+    fewest = {name: [share / 2 for share in shares] for name, shares in most.items()} | (few or {})
+    both = [rows(most, starts=512), rows(fewest, starts=16, decides=0)]
+    return pd.concat(both, ignore_index=True).drop(columns="iterations")
+
+
+CLEAR, LESS = jitter(0.8), jitter(0.3)
+NO_BETTER = [
+    (particle_losses.decide_mcmc, particle_losses.MCMC, particle_losses.REFERENCE),
+    (particle_losses.decide_maxent, particle_losses.MAXENT, particle_losses.SMALL),
+]
+
+
+@pytest.mark.parametrize(("decide", "name", "reference"), NO_BETTER)
+def test_a_loss_that_learns_is_no_better_or_it_is(decide, name, reference):
+    assert decide(trained()).verdict == REPRODUCED
+    assert decide(trained(**{name: jitter(0.6)})).verdict == REPRODUCED
+    assert decide(trained(**{name: jitter(0.95)})).verdict == REFUTED  # negative control: a clear improvement
+    assert decide(trained(**{name: LESS})).verdict == REFUTED  # negative control: a loss that teaches too little
+    assert decide(trained(**{name: jitter(0.5, width=0.1)})).verdict == INCONCLUSIVE
+    assert decide(trained(**{name: LESS, reference: LESS})).verdict == INCONCLUSIVE  # nothing to compare with
+    assert decide(trained(few={name: jitter(0.0)})).verdict == REPRODUCED  # the few starts do not decide
+
+
+def test_the_norm_must_help_both_losses():
+    assert particle_losses.decide_anchor(trained()).verdict == REPRODUCED
+    for name in (particle_losses.MCMC_ALONE, particle_losses.MAXENT_ALONE):  # negative control: as good without it
+        assert particle_losses.decide_anchor(trained(**{name: jitter(0.9)})).verdict == REFUTED
+        assert particle_losses.decide_anchor(trained(**{name: jitter(0.8, width=0.3)[::-1]})).verdict == INCONCLUSIVE
+
+
+def test_more_starts_must_help_the_regularised_model():
+    assert particle_losses.decide_starts(trained()).verdict == REPRODUCED
+    few = {particle_losses.MAXENT: jitter(0.9)}  # negative control: fewer starts do better
+    assert particle_losses.decide_starts(trained(few=few)).verdict == REFUTED
+
+
+def test_the_losses_differ_as_their_names_say(monkeypatch):
+    real, seen = _particle.learner, []
+
+    def watched(recipe, data, proposal, random, objective):
+        kernel = proposal(random).kernel
+        seen.append((objective.loss.__name__, objective.anchor, kernel.form, kernel.noise_scale))
+        return real(recipe, data, proposal, random, objective)
+
+    monkeypatch.setattr(_particle, "learner", watched)
+    frame = particle_losses.run(dataclasses.replace(smoke(particle_losses), steps=1, validations=1), Context())
+    assert seen == [
+        ("infonce", 0, "ibc", 0.1),
+        ("infonce", 0, "ibc", 0.01),
+        ("mcmc", 10, "ibc", 0.1),
+        ("mcmc", 0, "ibc", 0.1),
+        ("entropy_regularised", 10, "true", 1),
+        ("entropy_regularised", 0, "true", 1),
+    ]
+    ends = frame[frame.metric == "success"]
+    assert ends.groupby("starts").decides.unique().map(list).to_dict() == {4: [1], 2: [0]}
+
+
+def test_every_start_is_one_of_inference(monkeypatch):
+    real, seen = MLPEnergy.action_gradient, []
+
+    class Counted:
+        def __init__(self, gradient):
+            self.gradient = gradient
+
+        def __call__(self, actions, *more):
+            seen.append(actions.shape[2])
+            return self.gradient(actions, *more)
+
+    def watched(self, observation, precision=None):
+        return Counted(real(self, observation, precision))
+
+    monkeypatch.setattr(MLPEnergy, "action_gradient", watched)
+    cfg = dataclasses.replace(smoke(particle_losses), steps=1, validations=1, negatives=3, starts=[7, 5])
+    particle_losses.run(cfg, Context())
+    assert set(seen) == {3, 7, 5}
 
 
 # -- gap.precision
