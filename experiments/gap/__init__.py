@@ -19,6 +19,7 @@ SOURCE = Source(
         "deep_valley",
         "particle_mas",
         "particle_precision",
+        "particle_inference",
         "maxent_derivation",
         "langevin_forms",
         "temperature",

@@ -13,6 +13,7 @@ from experiments.gap import (
     _particle,
     particle_dimensions,
     particle_implementation,
+    particle_inference,
     particle_losses,
     particle_mas,
     particle_precision,
@@ -21,6 +22,7 @@ from experiments.gap import (
 from experiments.harness import arguments, catalogue
 from experiments.harness.claim import INCONCLUSIVE, NOT_RUN, REFUTED, REPRODUCED, Verdict
 from experiments.harness.context import Context
+from experiments.harness.frames import frame_bytes
 from experiments.harness.schema import BadInputError
 from imitation.ebm.mlp import MLPEnergy
 from imitation.population import Generators
@@ -30,6 +32,7 @@ MODULES = (
     particle_precision,
     particle_samplers,
     particle_losses,
+    particle_inference,
     particle_dimensions,
     particle_implementation,
 )
@@ -116,7 +119,7 @@ def test_the_true_form_steps_twice_as_far_and_acting_has_a_noise_of_its_own():
     assert (minimiser.kernel.form, minimiser.kernel.noise_scale, minimiser.step_sizes) == ("ibc", 0.2, sizes)
 
 
-@pytest.mark.parametrize("module", [particle_mas, particle_precision, particle_samplers, particle_losses])
+@pytest.mark.parametrize("module", MODULES[:5])
 def test_every_training_has_the_recipes_penalty(module, monkeypatch):
     real, seen = _particle.learner, []
 
@@ -286,6 +289,74 @@ def test_every_start_is_one_of_inference(monkeypatch):
     cfg = dataclasses.replace(smoke(particle_losses), steps=1, validations=1, negatives=3, starts=[7, 5])
     particle_losses.run(cfg, Context())
     assert set(seen) == {3, 7, 5}
+
+
+# -- how the models act
+
+
+def acted(few: dict[str, list[float]] | None = None, long: dict[str, list[float]] | None = None, **changed):
+    """Each variant's success from 512 starts by 10 iterations; from 16, `few` or a tenth; by 30, `long` or as by 10."""
+    behind = [particle_inference.LARGE, *particle_inference.LONG]
+    first = {name: jitter(0.6 if name in behind else 0.8) for name in particle_inference.VARIANTS} | changed
+    fewest = {name: jitter(0.1) for name in first} | (few or {})
+    longest = first | (long or {})
+    each = ((first, 512, 10, 1), (longest, 512, 30, 0), (fewest, 16, 10, 0), (fewest, 16, 30, 0))
+    made = [rows(success, starts=starts, iterations=its, decides=decides) for success, starts, its, decides in each]
+    return pd.concat(made, ignore_index=True)
+
+
+def test_models_with_a_marginal_sampler_are_on_par_by_the_inference_that_decides():
+    decide, name = particle_inference.decide_marginal, "Correct, MAS"
+    assert decide(acted()).verdict == REPRODUCED
+    assert decide(acted(**{name: jitter(0.6)})).verdict == REFUTED  # negative control: a variant that is clearly worse
+    assert decide(acted(**{name: jitter(0.78, width=0.2)[::-1]})).verdict == INCONCLUSIVE
+    assert (
+        decide(acted(few={name: jitter(0.5)}, long={name: jitter(0.3)})).verdict == REPRODUCED
+    )  # others do not decide
+    assert decide(acted(**{name: jitter(0.1) for name in particle_inference.VARIANTS})).verdict == INCONCLUSIVE
+
+
+def test_and_by_the_most_iterations_from_the_most_starts():
+    decide, name = particle_inference.decide_iterations, "Ibc, MAS"
+    assert decide(acted()).verdict == REPRODUCED
+    broken = acted(long={name: jitter(0.5)})  # negative control: more iterations lead a variant astray
+    assert decide(broken).verdict == REFUTED
+    assert particle_inference.decide_marginal(broken).verdict == REPRODUCED
+    assert decide(acted(**{name: jitter(0.5)}, long={name: jitter(0.8)})).verdict == REPRODUCED
+    one = broken.metric.eq("diverged") & broken.variant.eq(name) & broken.seed.eq(0)
+    assert "Diverged: 1." in decide(broken.assign(value=broken.value.mask(one, 1.0))).note
+
+
+@pytest.mark.parametrize(
+    ("decide", "behind"),
+    [
+        (particle_inference.decide_chains, particle_inference.LONG),
+        (particle_inference.decide_noise_scale, [particle_inference.LARGE]),
+    ],
+)
+def test_short_chains_and_small_noise_are_ahead_of_every_rival(decide, behind):
+    assert decide(acted()).verdict == REPRODUCED
+    for name in behind:
+        assert decide(acted(**{name: jitter(0.9)})).verdict == REFUTED  # negative control: a rival that is better
+        assert decide(acted(**{name: jitter(0.8, width=0.3)[::-1]})).verdict == INCONCLUSIVE
+        assert decide(acted(few={name: jitter(0.9)}, long={name: jitter(0.9)})).verdict == REPRODUCED
+
+
+def test_the_trainings_are_those_of_the_two_other_experiments(monkeypatch):
+    """The same bytes of training and of the first inference, where the starts are the same."""
+    cfg = dataclasses.replace(smoke(particle_inference), starts=[2], anchor=0.5)
+    found = particle_inference.run(cfg, Context())
+    columns = [name for name in found.columns if name != "starts"]
+    for module in (particle_mas, particle_samplers):
+        names = {field.name for field in dataclasses.fields(module.Config)}
+        same = {name: value for name, value in dataclasses.asdict(cfg).items() if name in names}
+        theirs = module.run(dataclasses.replace(smoke(module), **same), Context())
+        shared = [name for name in particle_inference.VARIANTS if name in set(theirs.variant)]
+        assert len(shared) == 4
+        for name in shared:
+            expected, mine = (one[one.variant == name][columns] for one in (theirs, found))
+            expected = expected[expected.metric.isin(mine.metric)]
+            assert frame_bytes(mine.astype({"step": int})) == frame_bytes(expected.astype({"step": int}))
 
 
 # -- gap.precision
